@@ -196,7 +196,7 @@ export type CommandName = keyof Commands;
 /** What the server publishes on `me/inbox`. */
 export type Event =
   | ({ readonly type: "message" } & Entry)
-  | { readonly type: "transparent"; readonly message: Omit<Message, "messageId"> & { readonly messageId: string } }
+  | { readonly type: "transparent"; readonly message: Message }
   | {
     readonly type: "read";
     readonly conversation: Conversation;

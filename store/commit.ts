@@ -8,7 +8,7 @@
 
 import type { Log } from "../log.ts";
 import { flush, type LostAttempt, type Send, type SendOutcome } from "./flush.ts";
-import { MessageIdClock } from "./ids.ts";
+import { MessageIdClock, messageIdTimeMs } from "./ids.ts";
 import { type LaneItem, type LaneLimits, Lanes } from "./lanes.ts";
 import { MonthGuard } from "./month_guard.ts";
 import { type PipelineConnection, SQLSTATE } from "./pipeline_connection.ts";
@@ -60,7 +60,8 @@ export interface CommitStats {
 }
 
 interface Queued extends LaneItem {
-  readonly send: Send;
+  /** Null for a marker: it is answered in its place and stores nothing. */
+  readonly send: Send | null;
   readonly order: SendGeneration;
   readonly generation: number;
   readonly sinceMs: number;
@@ -71,6 +72,16 @@ interface Queued extends LaneItem {
 interface Waiter {
   readonly queued: Queued;
   readonly enter: () => void;
+}
+
+// A marker's answer is not looked at: only its moment counts.
+const PASSED: SendOutcome = { status: "refused", reason: "failed" };
+
+/** The order of what belongs to no connection. */
+const FREE: SendGeneration = { generation: 0 };
+
+function laneOf(conversationType: number, line: number, target: string): string {
+  return `${conversationType}|${line}|${target}`;
 }
 
 /** What the pipeline needs. */
@@ -115,7 +126,7 @@ export class CommitPipeline {
     let resolve!: (outcome: SendOutcome) => void;
     const outcome = new Promise<SendOutcome>((done) => resolve = done);
     const queued: Queued = {
-      lane: `${send.conversationType}|${send.line}|${send.canonicalTarget}`,
+      lane: laneOf(send.conversationType, send.line, send.canonicalTarget),
       rows: send.receivers.length,
       bytes: send.contentJson.length + 256 + 64 * send.receivers.length,
       send,
@@ -140,6 +151,36 @@ export class CommitPipeline {
     }
     const entered = new Promise<void>((enter) => this.#waiters.push({ queued, enter }));
     return { entered, outcome };
+  }
+
+  /**
+   * Waits for the messages of a conversation that were submitted before, and gives an id and a time behind theirs
+   * for a message that is not stored.
+   */
+  async pass(
+    conversationType: number,
+    line: number,
+    target: string,
+  ): Promise<{ readonly messageId: bigint; readonly timestamp: number }> {
+    const lane = laneOf(conversationType, line, target);
+    if (this.#running !== null) {
+      await new Promise<void>((resolve) => {
+        this.#armDeadline();
+        this.#push({
+          lane,
+          rows: 0,
+          bytes: 0,
+          send: null,
+          order: FREE,
+          generation: 0,
+          sinceMs: this.#nowMs(),
+          resolve: () => resolve(),
+          settled: false,
+        });
+      });
+    }
+    const messageId = this.#clock.next(this.#nowMs(), this.#lease.node, 0n);
+    return { messageId, timestamp: messageIdTimeMs(messageId) };
   }
 
   /** Stores what is waiting and takes no more. */
@@ -198,9 +239,13 @@ export class CommitPipeline {
         break;
       }
       this.#stats.retries++;
-      if (attempt === 0) this.#log.warn("database lost within a flush, trying again", { messages: open.length });
+      if (attempt === 0) {
+        this.#log.warn("database lost within a flush, trying again", { messages: open.length });
+      }
       await new Promise((resume) => setTimeout(resume, Math.min(50 * 2 ** attempt, 1_000)));
-      open = open.filter((queued) => lost.has(queued.send) || !this.#isWithdrawn(queued));
+      open = open.filter((queued) =>
+        (queued.send !== null && lost.has(queued.send)) || !this.#isWithdrawn(queued)
+      );
     }
     this.#inFlight = [];
     this.#stats.flushes++;
@@ -232,35 +277,42 @@ export class CommitPipeline {
       this.#refuse(batch, "clock");
       return null;
     }
-    let outcomes: SendOutcome[];
-    try {
-      const nowMs = this.#nowMs();
-      await this.#months.learn(nowMs);
-      outcomes = await flush(
-        this.#connection.sql,
-        () => this.#connection.number,
-        batch.map((queued) => queued.send),
-        {
-          clock: this.#clock,
-          node: this.#lease.node,
-          nowMs,
-          isShardTaken: (shard) => this.#months.isTaken(shard),
-        },
-        lost,
-        (numbered) => {
-          for (const [send, stored] of numbered) lost.set(send, stored);
-        },
-      );
-    } catch (cause) {
-      if (SQLSTATE.isStatementFault(cause)) {
-        await this.#connection.rollback();
-        return { kind: "statement", cause };
+    const sends = batch.flatMap((queued) => queued.send === null ? [] : [queued.send]);
+    let outcomes: SendOutcome[] = [];
+    if (sends.length > 0) {
+      try {
+        const nowMs = this.#nowMs();
+        await this.#months.learn(nowMs);
+        outcomes = await flush(
+          this.#connection.sql,
+          () => this.#connection.number,
+          sends,
+          {
+            clock: this.#clock,
+            node: this.#lease.node,
+            nowMs,
+            isShardTaken: (shard) => this.#months.isTaken(shard),
+          },
+          lost,
+          (numbered) => {
+            for (const [send, stored] of numbered) lost.set(send, stored);
+          },
+        );
+      } catch (cause) {
+        if (SQLSTATE.isStatementFault(cause)) {
+          await this.#connection.rollback();
+          return { kind: "statement", cause };
+        }
+        await this.#connection.replace();
+        return { kind: "connection", cause };
       }
-      await this.#connection.replace();
-      return { kind: "connection", cause };
     }
     // One synchronous loop: the continuations run in seq order, each sender's answer before the next message.
-    for (let i = 0; i < batch.length; i++) this.#settle(batch[i]!, outcomes[i]!);
+    let next = 0;
+    for (const queued of batch) {
+      if (queued.send === null) this.#settle(queued, PASSED);
+      else this.#settle(queued, outcomes[next++]!);
+    }
     return null;
   }
 
@@ -271,7 +323,7 @@ export class CommitPipeline {
   #settle(queued: Queued, outcome: SendOutcome): void {
     if (queued.settled) return;
     queued.settled = true;
-    this.#stats[outcome.status]++;
+    if (queued.send !== null) this.#stats[outcome.status]++;
     queued.resolve(outcome);
   }
 

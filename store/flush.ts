@@ -5,8 +5,9 @@
  * timelines in byte order, look up what was sent before, number everything in the program, write, commit.
  */
 
-import type postgres from "postgres";
-import { plainArray, textArray } from "./array_literal.ts";
+import { textArray } from "./array_literal.ts";
+import { FlushRows, type TimelineHead } from "./flush_rows.ts";
+import type { Sql } from "./sql.ts";
 import { type MessageIdClock, messageIdTimeMs, messageShard } from "./ids.ts";
 
 /** A receiver's row in his own timeline. */
@@ -31,6 +32,8 @@ export interface Send {
   readonly contentType: number;
   /** JSON text of the content. */
   readonly contentJson: string;
+  /** Seconds after which it may no longer be shown; 0 for never. */
+  readonly expireSeconds: number;
   /** Stored in full for directed messages; null for all members. */
   readonly recipients: readonly string[] | null;
   /** The sender among them, first. */
@@ -71,12 +74,6 @@ export interface Numbering {
 /** Numbers given in an attempt whose outcome was lost; a second attempt recognises its own rows by them. */
 export type LostAttempt = ReadonlyMap<Send, Extract<SendOutcome, { status: "stored" }>>;
 
-interface TimelineHead {
-  head: bigint;
-  lastMessageId: bigint;
-  changed: boolean;
-}
-
 /** The connection was replaced between two statements of one transaction. */
 export class ConnectionReplacedError extends Error {
   override readonly name = "ConnectionReplacedError";
@@ -90,7 +87,7 @@ export class ConnectionReplacedError extends Error {
  * @param onNumbered told the numbers before they are written, for recognising them if the outcome is lost
  */
 export async function flush(
-  sql: postgres.Sql<{ bigint: bigint }>,
+  sql: Sql,
   connectionNumber: () => number,
   batch: readonly Send[],
   numbering: Numbering,
@@ -126,13 +123,13 @@ export async function flush(
     earlier.set(onceKey(row.sender, row.client_message_id), { messageId: row.message_id, seq: row.seq });
   }
 
-  const rows = new RowArrays();
+  const rows = new FlushRows();
   const stored = new Map<Send, Extract<SendOutcome, { status: "stored" }>>();
   const outcomes = batch.map((send) => {
     const outcome = number(send, timelines, earlier, numbering, lost);
     if (outcome.status === "stored" && lost.get(send) !== outcome) {
       stored.set(send, outcome);
-      rows.add(send, outcome);
+      rows.add(send, outcome.messageId, outcome.timestamp, outcome.seqs);
     }
     return outcome;
   });
@@ -203,96 +200,4 @@ function number(
 
 function onceKey(sender: string, clientMessageId: string): string {
   return `${sender}\n${clientMessageId}`; // neither part can hold a line break
-}
-
-/** Columns of everything a flush inserts. */
-class RowArrays {
-  readonly #bodies = {
-    shard: [] as number[],
-    messageId: [] as bigint[],
-    sender: [] as string[],
-    type: [] as number[],
-    target: [] as string[],
-    line: [] as number[],
-    contentType: [] as number[],
-    clientMessageId: [] as string[],
-    content: [] as string[],
-    recipients: [] as (string | null)[],
-    senderSeq: [] as bigint[],
-  };
-  readonly #entries = {
-    uid: [] as string[],
-    seq: [] as bigint[],
-    messageId: [] as bigint[],
-    line: [] as number[],
-    shard: [] as number[],
-    type: [] as number[],
-    mention: [] as number[],
-    counted: [] as boolean[],
-    target: [] as string[],
-  };
-
-  add(send: Send, stored: Extract<SendOutcome, { status: "stored" }>): void {
-    const shard = messageShard(stored.messageId);
-    const bodies = this.#bodies;
-    bodies.shard.push(shard);
-    bodies.messageId.push(stored.messageId);
-    bodies.sender.push(send.from);
-    bodies.type.push(send.conversationType);
-    bodies.target.push(send.canonicalTarget);
-    bodies.line.push(send.line);
-    bodies.contentType.push(send.contentType);
-    bodies.clientMessageId.push(send.clientMessageId);
-    bodies.content.push(send.contentJson);
-    // An array cannot hold arrays of different lengths: each list travels as its own literal, cast in the statement.
-    bodies.recipients.push(send.recipients === null ? null : textArray(send.recipients));
-    bodies.senderSeq.push(stored.seqs[0]!);
-    const entries = this.#entries;
-    for (let i = 0; i < send.receivers.length; i++) {
-      const receiver = send.receivers[i]!;
-      entries.uid.push(receiver.userId);
-      entries.seq.push(stored.seqs[i]!);
-      entries.messageId.push(stored.messageId);
-      entries.line.push(send.line);
-      entries.shard.push(shard);
-      entries.type.push(send.conversationType);
-      entries.mention.push(receiver.mention);
-      entries.counted.push(receiver.counted);
-      entries.target.push(receiver.target);
-    }
-  }
-
-  statements(sql: postgres.Sql<{ bigint: bigint }>, timelines: Map<string, TimelineHead>) {
-    const b = this.#bodies, e = this.#entries;
-    const uids: string[] = [], heads: bigint[] = [], lastIds: bigint[] = [];
-    for (const [uid, timeline] of timelines) {
-      if (!timeline.changed) continue;
-      uids.push(uid);
-      heads.push(timeline.head);
-      lastIds.push(timeline.lastMessageId);
-    }
-    return [
-      sql`INSERT INTO t_messages
-          (shard, message_id, sender, type, target, line, content_type, client_message_id, content, recipients)
-        SELECT shard, message_id, sender, type, target, line, content_type, client_message_id, content, recipients::text[]
-        FROM unnest(${plainArray(b.shard)}::smallint[], ${plainArray(b.messageId)}::bigint[],
-          ${textArray(b.sender)}::text[], ${plainArray(b.type)}::smallint[], ${textArray(b.target)}::text[],
-          ${plainArray(b.line)}::int[], ${plainArray(b.contentType)}::int[],
-          ${textArray(b.clientMessageId)}::text[], ${textArray(b.content)}::text[], ${textArray(b.recipients)}::text[])
-          AS n (shard, message_id, sender, type, target, line, content_type, client_message_id, content, recipients)`,
-      sql`INSERT INTO t_user_messages (uid, seq, message_id, line, shard, type, kind, mention, counted, target)
-        SELECT uid, seq, message_id, line, shard, type, 0, mention, counted, target
-        FROM unnest(${textArray(e.uid)}::text[], ${plainArray(e.seq)}::bigint[], ${plainArray(e.messageId)}::bigint[],
-          ${plainArray(e.line)}::int[], ${plainArray(e.shard)}::smallint[], ${plainArray(e.type)}::smallint[],
-          ${plainArray(e.mention)}::smallint[], ${plainArray(e.counted)}::boolean[], ${textArray(e.target)}::text[])
-          AS n (uid, seq, message_id, line, shard, type, mention, counted, target)`,
-      sql`INSERT INTO t_client_messages (sender, client_message_id, message_id, seq)
-        SELECT * FROM unnest(${textArray(b.sender)}::text[], ${textArray(b.clientMessageId)}::text[],
-          ${plainArray(b.messageId)}::bigint[], ${plainArray(b.senderSeq)}::bigint[])`,
-      sql`UPDATE t_user_timeline t SET head = n.head, last_message_id = n.last_message_id
-        FROM unnest(${textArray(uids)}::text[], ${plainArray(heads)}::bigint[], ${plainArray(lastIds)}::bigint[])
-          AS n (uid, head, last_message_id)
-        WHERE t.uid = n.uid`,
-    ];
-  }
 }

@@ -22,7 +22,9 @@ export class MonthGuard {
     if (month.startMs === this.#knownMonthMs) return;
     const [oldest] = await this.#connection.sql<{ message_id: bigint }[]>`
       SELECT message_id FROM t_messages WHERE shard = ${month.shard} ORDER BY message_id LIMIT 1`;
-    const monthsApart = oldest === undefined ? 0 : month.startMs - monthOfTime(messageIdTimeMs(oldest.message_id)).startMs;
+    const monthsApart = oldest === undefined
+      ? 0
+      : month.startMs - monthOfTime(messageIdTimeMs(oldest.message_id)).startMs;
     this.#takenShard = monthsApart > 0 ? month.shard : null;
     this.#knownMonthMs = month.startMs;
   }

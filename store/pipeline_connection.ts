@@ -7,6 +7,7 @@
 
 import postgres from "postgres";
 import type { Log } from "../log.ts";
+import { openSql, type Sql } from "./sql.ts";
 
 /** What SQLSTATE codes say about a failed flush. Source: PostgreSQL manual, appendix A. */
 export const SQLSTATE = {
@@ -35,7 +36,7 @@ export class PipelineConnection {
   readonly #url: string;
   readonly #log: Log;
   #number = 0;
-  #sql: postgres.Sql<{ bigint: bigint }>;
+  #sql: Sql;
 
   constructor(url: string, log: Log) {
     this.#url = url;
@@ -44,7 +45,7 @@ export class PipelineConnection {
   }
 
   /** The pool of one connection. */
-  get sql(): postgres.Sql<{ bigint: bigint }> {
+  get sql(): Sql {
     return this.#sql;
   }
 
@@ -78,16 +79,13 @@ export class PipelineConnection {
     await this.#sql.end({ timeout: 5 });
   }
 
-  #open(): postgres.Sql<{ bigint: bigint }> {
-    return postgres(this.#url, {
-      max: 1,
-      max_lifetime: null,
-      idle_timeout: 0,
-      connect_timeout: 5,
-      types: { bigint: postgres.BigInt },
-      connection: { application_name: "hearth commit", ...PLANNER },
-      onnotice: () => {},
-      onclose: () => {
+  #open(): Sql {
+    return openSql(this.#url, {
+      maxConnections: 1,
+      log: this.#log,
+      applicationName: "hearth commit",
+      startupSettings: PLANNER,
+      onClose: () => {
         this.#number++;
       },
     });

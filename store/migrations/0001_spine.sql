@@ -86,6 +86,7 @@ CREATE TABLE t_messages (
   content           text NOT NULL,
   recipients        text[],
   edited_at_ms      bigint NOT NULL DEFAULT 0,
+  expires_at_ms     bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (shard, message_id)
 ) PARTITION BY LIST (shard);
 
@@ -118,7 +119,7 @@ $$;
 -- History of one conversation, newest first, month by month.
 CREATE INDEX t_messages_conversation ON t_messages (target, type, line, message_id);
 -- Unread is counted here and nowhere else.
-CREATE INDEX t_user_messages_unread ON t_user_messages (uid, type, target, line, message_id) WHERE counted;
+CREATE INDEX t_user_messages_unread ON t_user_messages (uid, type, target, line, message_id) INCLUDE (mention) WHERE counted;
 
 -- The conversation list: a fold of the timeline up to folded_seq, plus the user's own marks.
 CREATE TABLE t_user_conversation (

@@ -1,0 +1,56 @@
+/**
+ * Runs commands: one table, one way in for every door.
+ */
+
+import type { Caller } from "./caller.ts";
+import { type Command, COMMANDS } from "./commands.ts";
+import { ImError } from "./error.ts";
+import type { Im } from "./im.ts";
+import type { Notice } from "./notice.ts";
+import { requireShape } from "./shapes.ts";
+
+/** What a command came to: the JSON text of its result, and who must hear of it. */
+export interface Outcome {
+  readonly resultJson: string;
+  readonly notices: readonly Notice[];
+}
+
+/** A command under way. */
+export interface Execution {
+  /**
+   * Resolves when the command has its place in the commit queue; null when it has it already. A connection must not
+   * start its next request before.
+   */
+  readonly entered: Promise<void> | null;
+  /** Rejects with {@linkcode ImError} for a refusal; anything else it rejects with is a bug. */
+  readonly outcome: Promise<Outcome>;
+}
+
+/** Whether neighbouring requests of this command may be started without waiting for each other's outcome. */
+export function isPipelined(command: string): boolean {
+  return findCommand(command)?.pipelined === true;
+}
+
+/**
+ * Starts a command. Never throws: every refusal comes through `outcome`.
+ *
+ * Refusals: `command/unknown`, `request/invalid`, and those of the command.
+ */
+export function execute(
+  im: Im,
+  caller: Caller,
+  command: string,
+  request: Record<string, unknown>,
+): Execution {
+  try {
+    const found = findCommand(command);
+    if (found === undefined) throw new ImError("command/unknown", "There is no such command.");
+    return found.start(im, caller, requireShape(found.request, request));
+  } catch (refusal) {
+    return { entered: null, outcome: Promise.reject(refusal) };
+  }
+}
+
+function findCommand(command: string): Command | undefined {
+  return Object.hasOwn(COMMANDS, command) ? COMMANDS[command as keyof typeof COMMANDS] : undefined;
+}

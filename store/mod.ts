@@ -1,0 +1,42 @@
+/**
+ * The only door into the store: Postgres is the truth, Deno KV holds what may expire.
+ *
+ * @module
+ */
+
+export { createStore, type Database, openDatabase, type Store } from "./store.ts";
+export { type DatabaseSettings, openSql, type Sql, type SqlOptions } from "./sql.ts";
+export { migrate, type MigrateOptions, type MigrateResult } from "./migrate.ts";
+export { acquireNodeLease, type NodeLease, type NodeLeaseOptions } from "./node_lease.ts";
+export { openSecrets, type Secrets } from "./secrets.ts";
+export { StartError } from "./start_error.ts";
+export {
+  CommitPipeline,
+  type CommitPipelineOptions,
+  type CommitStats,
+  type SendGeneration,
+  type Submission,
+  type SubmitOptions,
+} from "./commit.ts";
+export type { Send, SendOutcome, SendReceiver } from "./flush.ts";
+export { messageIdTimeMs, messageShard, randomId } from "./ids.ts";
+export {
+  getTimelineState,
+  type HistoryRange,
+  listHistory,
+  type PageLimits,
+  pullTimeline,
+  type StoredMessage,
+  type TimelineEntry,
+  type TimelineState,
+} from "./messages.ts";
+export {
+  areUsersKnown,
+  type ConversationRef,
+  type ConversationRow,
+  getReadMark,
+  listConversations,
+  markRead,
+  type ReadMark,
+  type UnreadCount,
+} from "./conversations.ts";
