@@ -14,15 +14,20 @@ import { MonthGuard } from "./month_guard.ts";
 import { type PipelineConnection, SQLSTATE } from "./pipeline_connection.ts";
 
 /** Limits of the queue; rows are timeline rows. */
-export const COMMIT_LIMITS: LaneLimits & { readonly patienceMs: number; readonly flushPatienceMs: number } = {
+export interface CommitLimits extends LaneLimits {
+  /** A send that waited so long for its turn is answered `timeout`. */
+  readonly patienceMs: number;
+  /** A flush is tried again for so long before its sends are answered. */
+  readonly flushPatienceMs: number;
+}
+
+const COMMIT_LIMITS: CommitLimits = {
   maxRowsPerTake: 4_000,
   maxRowsPerLane: 1_000,
   maxItemsPerLane: 200,
   maxItems: 20_000,
   maxBytes: 64 * 1024 * 1024,
-  /** A send that waited so long for its turn is answered `timeout`. */
   patienceMs: 5_000,
-  /** A flush is tried again for so long before its sends are answered. */
   flushPatienceMs: 10_000,
 };
 
@@ -90,6 +95,8 @@ export interface CommitPipelineOptions {
   readonly lease: { readonly node: number; canSend(): boolean };
   readonly log: Log;
   readonly nowMs?: () => number;
+  /** Where the queue's limits differ from the usual ones. */
+  readonly limits?: Partial<CommitLimits>;
 }
 
 /** Stores messages in batches; one per process. */
@@ -98,7 +105,8 @@ export class CommitPipeline {
   readonly #lease: CommitPipelineOptions["lease"];
   readonly #log: Log;
   readonly #nowMs: () => number;
-  readonly #lanes = new Lanes<Queued>(COMMIT_LIMITS);
+  readonly #limits: CommitLimits;
+  readonly #lanes: Lanes<Queued>;
   readonly #clock = new MessageIdClock();
   readonly #months: MonthGuard;
   #waiters: Waiter[] = [];
@@ -109,6 +117,8 @@ export class CommitPipeline {
   #stats = { stored: 0, repeated: 0, refused: 0, flushes: 0, retries: 0, flushMs: 0 };
 
   constructor(options: CommitPipelineOptions) {
+    this.#limits = { ...COMMIT_LIMITS, ...options.limits };
+    this.#lanes = new Lanes(this.#limits);
     this.#connection = options.connection;
     this.#lease = options.lease;
     this.#log = options.log;
@@ -232,7 +242,7 @@ export class CommitPipeline {
         await this.#storeHalves(open, lost);
         break;
       }
-      const patient = performance.now() - startedAt < COMMIT_LIMITS.flushPatienceMs;
+      const patient = performance.now() - startedAt < this.#limits.flushPatienceMs;
       if (failure.kind === "statement" || !patient || unanswered.length === 0) {
         this.#log.error("messages not stored", failure.cause, { messages: open.length });
         this.#refuse(open, "failed");
@@ -349,10 +359,10 @@ export class CommitPipeline {
   #armDeadline(): void {
     this.#deadline ??= setInterval(() => {
       const nowMs = this.#nowMs();
-      for (const waiter of this.#waiters) this.#expire(waiter.queued, nowMs, COMMIT_LIMITS.patienceMs);
+      for (const waiter of this.#waiters) this.#expire(waiter.queued, nowMs, this.#limits.patienceMs);
       this.#admitWaiters();
-      this.#lanes.forEach((queued) => this.#expire(queued, nowMs, COMMIT_LIMITS.patienceMs));
-      for (const queued of this.#inFlight) this.#expire(queued, nowMs, COMMIT_LIMITS.flushPatienceMs);
+      this.#lanes.forEach((queued) => this.#expire(queued, nowMs, this.#limits.patienceMs));
+      for (const queued of this.#inFlight) this.#expire(queued, nowMs, this.#limits.flushPatienceMs);
       if (this.#lanes.size === 0 && this.#waiters.length === 0 && this.#inFlight.length === 0) {
         clearInterval(this.#deadline);
         this.#deadline = undefined;

@@ -135,6 +135,8 @@ class Server implements EmbeddedPostgres {
   #watch: Promise<void> = Promise.resolve();
   /** Ends a back-off early when the server is to stop. */
   #wake: (() => void) | null = null;
+  /** A process that ends without draining takes its database along; only kill -9 leaves it behind. */
+  readonly #unload = () => this.#postmaster?.interrupt();
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -157,6 +159,7 @@ class Server implements EmbeddedPostgres {
   async start(): Promise<void> {
     this.#postmaster = await Postmaster.start(this.#options);
     this.#watch = this.#supervise(this.#postmaster);
+    addEventListener("unload", this.#unload);
   }
 
   stop(): Promise<void> {
@@ -168,6 +171,7 @@ class Server implements EmbeddedPostgres {
     this.#wake?.();
     await this.#postmaster?.stop();
     await this.#watch;
+    removeEventListener("unload", this.#unload);
     this.#options.release();
   }
 

@@ -68,12 +68,21 @@ export class Postmaster {
         HARD_STOP_MS,
       ]] as const
     ) {
-      try {
-        this.#child.kill(signal);
-      } catch {
-        // It has ended already, which is what was asked for.
-      }
+      this.#signal(signal);
       if (await this.#endsWithin(limitMs)) return;
+    }
+  }
+
+  /** Asks for a fast stop and does not wait. */
+  interrupt(): void {
+    this.#signal("SIGINT");
+  }
+
+  #signal(signal: Deno.Signal): void {
+    try {
+      this.#child.kill(signal);
+    } catch {
+      // It has ended already, which is what was asked for.
     }
   }
 

@@ -77,6 +77,10 @@ export type LostAttempt = ReadonlyMap<Send, Extract<SendOutcome, { status: "stor
 /** The connection was replaced between two statements of one transaction. */
 export class ConnectionReplacedError extends Error {
   override readonly name = "ConnectionReplacedError";
+
+  constructor() {
+    super("the database connection closed within a flush");
+  }
 }
 
 /**
@@ -116,7 +120,7 @@ export async function flush(
 
   const timelines = new Map<string, TimelineHead>();
   for (const row of heads) {
-    timelines.set(row.uid, { head: row.head, lastMessageId: row.last_message_id, changed: false });
+    timelines.set(row.uid, { formerHead: row.head, head: row.head, lastMessageId: row.last_message_id });
   }
   const earlier = new Map<string, { messageId: bigint; seq: bigint }>();
   for (const row of known) {
@@ -134,16 +138,18 @@ export async function flush(
     return outcome;
   });
 
-  if (connectionNumber() !== connection) {
-    throw new ConnectionReplacedError("the database connection closed within a flush");
-  }
+  const requireSameConnection = () => {
+    if (connectionNumber() !== connection) throw new ConnectionReplacedError();
+  };
+  requireSameConnection(); // else nothing is locked
   if (stored.size === 0) {
     await sql`COMMIT`;
     return outcomes;
   }
   onNumbered(stored);
-  // Sent back to back on one connection; the first that fails makes the COMMIT a rollback and rejects here.
-  await all([...rows.statements(sql, timelines), sql`COMMIT`]);
+  await all([rows.insert(sql, timelines), sql`COMMIT`]);
+  // A COMMIT that the driver sent over another connection succeeds too, and says nothing of our transaction.
+  requireSameConnection();
   return outcomes;
 }
 
@@ -191,7 +197,6 @@ function number(
   const seqs = send.receivers.map((receiver) => {
     const timeline = timelines.get(receiver.userId)!;
     timeline.lastMessageId = messageId;
-    timeline.changed = true;
     return ++timeline.head;
   });
   earlier.set(key, { messageId, seq: seqs[0]! });

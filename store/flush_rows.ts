@@ -5,9 +5,9 @@ import type { Sql } from "./sql.ts";
 
 /** A locked timeline while a flush numbers its messages. */
 export interface TimelineHead {
+  readonly formerHead: bigint;
   head: bigint;
   lastMessageId: bigint;
-  changed: boolean;
 }
 
 /** Columns of everything a flush writes: bodies, timeline rows, the "once" memory, heads. */
@@ -67,65 +67,54 @@ export class FlushRows {
     }
   }
 
-  /** The statements, in the order they are sent. */
-  statements(sql: Sql, timelines: ReadonlyMap<string, TimelineHead>) {
-    return [
-      this.#insertBodies(sql),
-      this.#insertEntries(sql),
-      this.#insertOnce(sql),
-      updateHeads(sql, timelines),
-    ];
-  }
-
-  #insertBodies(sql: Sql) {
+  /**
+   * Writes everything, in one statement: it is stored whole or not at all, even if the driver should send it over
+   * another connection than the one that holds the locks. There the unique keys refuse it unless nobody has moved
+   * the heads since.
+   */
+  insert(sql: Sql, timelines: ReadonlyMap<string, TimelineHead>) {
     const shard = plainArray(this.#shard), messageId = plainArray(this.#messageId);
     const sender = textArray(this.#sender), type = plainArray(this.#type), target = textArray(this.#target);
     const line = plainArray(this.#line), contentType = plainArray(this.#contentType);
     const clientMessageId = textArray(this.#clientMessageId), content = textArray(this.#content);
     const recipients = textArray(this.#recipients), expiresAtMs = plainArray(this.#expiresAtMs);
-    return sql`
-      INSERT INTO t_messages (shard, message_id, sender, type, target, line, content_type, client_message_id,
-        content, recipients, expires_at_ms)
-      SELECT shard, message_id, sender, type, target, line, content_type, client_message_id,
-        content, recipients::text[], expires_at_ms
-      FROM unnest(${shard}::smallint[], ${messageId}::bigint[], ${sender}::text[], ${type}::smallint[],
-        ${target}::text[], ${line}::int[], ${contentType}::int[], ${clientMessageId}::text[],
-        ${content}::text[], ${recipients}::text[], ${expiresAtMs}::bigint[])
-        AS n (shard, message_id, sender, type, target, line, content_type, client_message_id,
-          content, recipients, expires_at_ms)`;
-  }
+    const senderSeq = plainArray(this.#senderSeq);
 
-  #insertEntries(sql: Sql) {
-    const uid = textArray(this.#uid), seq = plainArray(this.#seq), messageId = plainArray(this.#rowMessageId);
-    const line = plainArray(this.#rowLine),
-      shard = plainArray(this.#rowShard),
-      type = plainArray(this.#rowType);
-    const mention = plainArray(this.#mention), counted = plainArray(this.#counted);
-    const target = textArray(this.#rowTarget);
-    return sql`
-      INSERT INTO t_user_messages (uid, seq, message_id, line, shard, type, kind, mention, counted, target)
-      SELECT uid, seq, message_id, line, shard, type, 0, mention, counted, target
-      FROM unnest(${uid}::text[], ${seq}::bigint[], ${messageId}::bigint[], ${line}::int[], ${shard}::smallint[],
-        ${type}::smallint[], ${mention}::smallint[], ${counted}::boolean[], ${target}::text[])
-        AS n (uid, seq, message_id, line, shard, type, mention, counted, target)`;
-  }
+    const uid = textArray(this.#uid), seq = plainArray(this.#seq), rowId = plainArray(this.#rowMessageId);
+    const rowLine = plainArray(this.#rowLine), rowShard = plainArray(this.#rowShard);
+    const rowType = plainArray(this.#rowType), mention = plainArray(this.#mention);
+    const counted = plainArray(this.#counted), rowTarget = textArray(this.#rowTarget);
 
-  #insertOnce(sql: Sql) {
-    const sender = textArray(this.#sender), clientMessageId = textArray(this.#clientMessageId);
-    const messageId = plainArray(this.#messageId), seq = plainArray(this.#senderSeq);
+    const changed = [...timelines].filter(([, timeline]) => timeline.head !== timeline.formerHead);
+    const owner = textArray(changed.map(([userId]) => userId));
+    const former = plainArray(changed.map(([, timeline]) => timeline.formerHead));
+    const head = plainArray(changed.map(([, timeline]) => timeline.head));
+    const last = plainArray(changed.map(([, timeline]) => timeline.lastMessageId));
     return sql`
-      INSERT INTO t_client_messages (sender, client_message_id, message_id, seq)
-      SELECT * FROM unnest(${sender}::text[], ${clientMessageId}::text[], ${messageId}::bigint[], ${seq}::bigint[])`;
+      WITH bodies AS (
+        INSERT INTO t_messages (shard, message_id, sender, type, target, line, content_type, client_message_id,
+          content, recipients, expires_at_ms)
+        SELECT shard, message_id, sender, type, target, line, content_type, client_message_id,
+          content, recipients::text[], expires_at_ms
+        FROM unnest(${shard}::smallint[], ${messageId}::bigint[], ${sender}::text[], ${type}::smallint[],
+          ${target}::text[], ${line}::int[], ${contentType}::int[], ${clientMessageId}::text[],
+          ${content}::text[], ${recipients}::text[], ${expiresAtMs}::bigint[])
+          AS n (shard, message_id, sender, type, target, line, content_type, client_message_id,
+            content, recipients, expires_at_ms)
+      ), entries AS (
+        INSERT INTO t_user_messages (uid, seq, message_id, line, shard, type, kind, mention, counted, target)
+        SELECT uid, seq, message_id, line, shard, type, 0, mention, counted, target
+        FROM unnest(${uid}::text[], ${seq}::bigint[], ${rowId}::bigint[], ${rowLine}::int[], ${rowShard}::smallint[],
+          ${rowType}::smallint[], ${mention}::smallint[], ${counted}::boolean[], ${rowTarget}::text[])
+          AS n (uid, seq, message_id, line, shard, type, mention, counted, target)
+      ), once AS (
+        INSERT INTO t_client_messages (sender, client_message_id, message_id, seq)
+        SELECT * FROM unnest(${sender}::text[], ${clientMessageId}::text[], ${messageId}::bigint[],
+          ${senderSeq}::bigint[])
+      )
+      UPDATE t_user_timeline t SET head = n.head, last_message_id = n.last_message_id
+      FROM unnest(${owner}::text[], ${former}::bigint[], ${head}::bigint[], ${last}::bigint[])
+        AS n (uid, former, head, last_message_id)
+      WHERE t.uid = n.uid AND t.head = n.former`;
   }
-}
-
-function updateHeads(sql: Sql, timelines: ReadonlyMap<string, TimelineHead>) {
-  const changed = [...timelines].filter(([, timeline]) => timeline.changed);
-  const uid = textArray(changed.map(([userId]) => userId));
-  const head = plainArray(changed.map(([, timeline]) => timeline.head));
-  const last = plainArray(changed.map(([, timeline]) => timeline.lastMessageId));
-  return sql`
-    UPDATE t_user_timeline t SET head = n.head, last_message_id = n.last_message_id
-    FROM unnest(${uid}::text[], ${head}::bigint[], ${last}::bigint[]) AS n (uid, head, last_message_id)
-    WHERE t.uid = n.uid`;
 }

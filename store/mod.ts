@@ -11,6 +11,7 @@ export { acquireNodeLease, type NodeLease, type NodeLeaseOptions } from "./node_
 export { openSecrets, type Secrets } from "./secrets.ts";
 export { StartError } from "./start_error.ts";
 export {
+  type CommitLimits,
   CommitPipeline,
   type CommitPipelineOptions,
   type CommitStats,
@@ -40,3 +41,6 @@ export {
   type ReadMark,
   type UnreadCount,
 } from "./conversations.ts";
+export { type FolderLock, lockDataDir } from "./data_dir.ts";
+export { type EmbeddedOptions, type EmbeddedPostgres, startEmbedded } from "./embedded.ts";
+export { databaseSettings } from "./sql.ts";

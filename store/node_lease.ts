@@ -198,7 +198,9 @@ class Lease implements NodeLease {
   #stands(started: { monotonicMs: number; wallMs: number }, databaseNowMs: number): void {
     const roundTripMs = performance.now() - started.monotonicMs;
     // A slow answer says nothing about clocks: half of its way may be anywhere.
-    if (roundTripMs < 1000) this.#clockSkewMs = Math.round(databaseNowMs - (started.wallMs + roundTripMs / 2));
+    if (roundTripMs < 1000) {
+      this.#clockSkewMs = Math.round(databaseNowMs - (started.wallMs + roundTripMs / 2));
+    }
     this.#validUntil = {
       monotonicMs: started.monotonicMs + this.#leaseMs,
       wallMs: started.wallMs + this.#leaseMs,

@@ -85,6 +85,7 @@ export class PipelineConnection {
       log: this.#log,
       applicationName: "hearth commit",
       startupSettings: PLANNER,
+      arrayTypes: false, // arrays travel as literals here
       onClose: () => {
         this.#number++;
       },

@@ -41,7 +41,7 @@ export async function openSecret(path: string): Promise<string> {
   const aside = `${path}.${crypto.randomUUID()}`;
   const file = await Deno.open(aside, { write: true, createNew: true, mode: 0o600 });
   try {
-    await new Blob([`${made}\n`]).stream().pipeTo(file.writable, { preventClose: true });
+    await file.write(new TextEncoder().encode(`${made}\n`));
     await file.sync();
   } finally {
     file.close();

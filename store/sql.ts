@@ -15,6 +15,8 @@ export interface SqlOptions {
   readonly startupSettings?: Readonly<Record<string, string>>;
   /** Told when a connection has closed; such a pool never recycles connections by age. */
   readonly onClose?: () => void;
+  /** Asks each connection for the array types, so that arrays may be parameters and columns; on by default. */
+  readonly arrayTypes?: boolean;
 }
 
 /**
@@ -31,6 +33,7 @@ export function openSql(url: string, options: SqlOptions): Sql {
     connect_timeout: 10,
     idle_timeout: 0,
     backoff: (retries: number) => Math.min(0.02 * 2 ** Math.min(retries, 6), 1),
+    fetch_types: options.arrayTypes ?? true,
     types: { bigint: postgres.BigInt },
     connection: { application_name: options.applicationName, ...options.startupSettings },
     ...(options.onClose === undefined ? {} : { max_lifetime: null, onclose: options.onClose }),
