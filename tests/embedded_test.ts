@@ -192,3 +192,33 @@ Deno.test("A folder whose path is too long for a socket is served over loopback"
     await server.stop();
   });
 });
+
+Deno.test({
+  name:
+    "As root, a folder that no other account reaches is served from a user namespace, or refused with ways out",
+  ignore: Deno.uid() !== 0,
+  fn: async () => {
+    await withFolder(async (dataDir) => {
+      await Deno.chmod(dataDir, 0o700);
+      let server: EmbeddedPostgres;
+      try {
+        server = await start(dataDir);
+      } catch (error) {
+        // A container may forbid user namespaces.
+        assert.ok(
+          error instanceof StartError && /DATA_DIR.*chmod o\+x.*DATABASE_URL/.test(error.message),
+          `${error}`,
+        );
+        return;
+      }
+      await withSql(server, async (sql) => assert.equal((await sql`SELECT 1 AS one`)[0]!.one, 1));
+      assert.equal((await Deno.stat(`${dataDir}/pg/data`)).uid, 0);
+      await server.stop();
+      // Once it is reachable the data changes hands.
+      await Deno.chmod(dataDir, 0o711);
+      const again = await start(dataDir);
+      await withSql(again, async (sql) => assert.equal((await sql`SELECT 1 AS one`)[0]!.one, 1));
+      await again.stop();
+    });
+  },
+});
