@@ -1,0 +1,153 @@
+/**
+ * Who may open a connection: limits per address and in all, for those that have not said who they are. Pure: the time
+ * is given.
+ */
+
+import type { BrokerLimits } from "./limits.ts";
+
+/** Where a connection comes from. */
+export interface Peer {
+  /** The client's address, as text. */
+  readonly address: string;
+  /** A proxy of ours that did not name its client: it stands for many, so limits per address do not hold for it. */
+  readonly isTrustedProxy: boolean;
+}
+
+/** Why a connection is not taken. */
+export type AdmissionRefusal = "draining" | "too-many" | "too-many-of-address" | "too-many-failures";
+
+/** A place that was given; hand it back once. */
+export interface Admission {
+  /** null for addresses that limits do not hold for. */
+  readonly key: string | null;
+  isAuthenticated: boolean;
+  isReleased: boolean;
+}
+
+interface AddressState {
+  connections: number;
+  unauthenticated: number;
+  failures: number;
+  /** The minute the failures are counted in. */
+  failuresSinceMs: number;
+  refusedUntilMs: number;
+}
+
+const MINUTE_MS = 60_000;
+
+/** Counts connections by address. */
+export class Admissions {
+  readonly #limits: BrokerLimits;
+  readonly #addresses = new Map<string, AddressState>();
+  #unauthenticated = 0;
+  #sweptAtMs = 0;
+  isDraining = false;
+
+  constructor(limits: BrokerLimits) {
+    this.#limits = limits;
+  }
+
+  /** Connections without a good CONNECT. */
+  get unauthenticated(): number {
+    return this.#unauthenticated;
+  }
+
+  /** Why this peer would be refused now; null when it would not. */
+  refuse(peer: Peer, nowMs: number): AdmissionRefusal | null {
+    if (this.isDraining) return "draining";
+    if (this.#unauthenticated >= this.#limits.maxUnauthenticated) return "too-many";
+    const key = this.#keyOf(peer);
+    const state = key === null ? undefined : this.#addresses.get(key);
+    if (state === undefined) return null;
+    if (nowMs < state.refusedUntilMs) return "too-many-failures";
+    const { maxUnauthenticatedPerIp, maxConnectionsPerIp } = this.#limits;
+    if (state.unauthenticated >= maxUnauthenticatedPerIp) return "too-many-of-address";
+    if (maxConnectionsPerIp !== null && state.connections >= maxConnectionsPerIp) {
+      return "too-many-of-address";
+    }
+    return null;
+  }
+
+  /** Counts a connection that is taken. */
+  admit(peer: Peer, nowMs: number): Admission {
+    if (nowMs - this.#sweptAtMs > MINUTE_MS) this.#sweep(nowMs);
+    const key = this.#keyOf(peer);
+    this.#unauthenticated++;
+    if (key !== null) {
+      const state = this.#stateOf(key);
+      state.connections++;
+      state.unauthenticated++;
+    }
+    return { key, isAuthenticated: false, isReleased: false };
+  }
+
+  /** The connection sent a good CONNECT. */
+  authenticate(admission: Admission): void {
+    if (admission.isAuthenticated || admission.isReleased) return;
+    admission.isAuthenticated = true;
+    this.#unauthenticated--;
+    if (admission.key !== null) this.#stateOf(admission.key).unauthenticated--;
+  }
+
+  /** The connection sent a CONNECT that failed for its own fault. */
+  fail(admission: Admission, nowMs: number): void {
+    if (admission.key === null) return;
+    const state = this.#stateOf(admission.key);
+    if (nowMs - state.failuresSinceMs >= MINUTE_MS) {
+      state.failures = 0;
+      state.failuresSinceMs = nowMs;
+    }
+    state.failures++;
+    if (state.failures > this.#limits.maxFailedConnectsPerMinute) state.refusedUntilMs = nowMs + MINUTE_MS;
+  }
+
+  /** The connection is gone. */
+  release(admission: Admission): void {
+    if (admission.isReleased) return;
+    this.authenticate(admission);
+    admission.isReleased = true;
+    if (admission.key !== null) this.#stateOf(admission.key).connections--;
+  }
+
+  #keyOf(peer: Peer): string | null {
+    const isExempt = peer.isTrustedProxy || isLoopback(peer.address);
+    return isExempt && !this.#limits.limitLoopback ? null : addressKey(peer.address);
+  }
+
+  #stateOf(key: string): AddressState {
+    let state = this.#addresses.get(key);
+    if (state === undefined) {
+      state = { connections: 0, unauthenticated: 0, failures: 0, failuresSinceMs: 0, refusedUntilMs: 0 };
+      this.#addresses.set(key, state);
+    }
+    return state;
+  }
+
+  #sweep(nowMs: number): void {
+    this.#sweptAtMs = nowMs;
+    for (const [key, state] of this.#addresses) {
+      const isOld = nowMs - state.failuresSinceMs >= MINUTE_MS && nowMs >= state.refusedUntilMs;
+      if (state.connections === 0 && isOld) this.#addresses.delete(key);
+    }
+  }
+}
+
+/** Whether the address is this machine's own. */
+export function isLoopback(address: string): boolean {
+  const plain = address.startsWith("::ffff:") ? address.slice(7) : address;
+  return plain === "::1" || plain.startsWith("127.");
+}
+
+/** What connections are counted by: an IPv4 address, or the /64 an IPv6 address is in. */
+export function addressKey(address: string): string {
+  if (!address.includes(":")) return address;
+  if (address.includes(".")) return address.slice(address.lastIndexOf(":") + 1);
+  const [high = "", low] = (address.split("%")[0]!).split("::");
+  const groups = high === "" ? [] : high.split(":");
+  if (low !== undefined) {
+    const lowGroups = low === "" ? [] : low.split(":");
+    while (groups.length + lowGroups.length < 8) groups.push("0");
+    groups.push(...lowGroups);
+  }
+  return groups.slice(0, 4).map((group) => group.replace(/^0+(?=.)/, "")).join(":");
+}

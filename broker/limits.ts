@@ -1,0 +1,37 @@
+/** What a connection, an address or a user may take of the broker; config.ts has the defaults. */
+export interface BrokerLimits {
+  /** From the open socket to a good CONNECT. */
+  readonly connectTimeoutSeconds: number;
+  /** Connections of one address that have not sent a good CONNECT. */
+  readonly maxUnauthenticatedPerIp: number;
+  /** Connections in all that have not sent a good CONNECT. */
+  readonly maxUnauthenticated: number;
+  readonly maxConnectionsPerUser: number;
+  /** null: no limit. */
+  readonly maxConnectionsPerIp: number | null;
+  /** Failed CONNECTs of one address in a minute; over it, the address is refused for a minute. */
+  readonly maxFailedConnectsPerMinute: number;
+  /** Largest packet taken in, its fixed header included; refused from the header. */
+  readonly maxPacketBytes: number;
+  /** Packets of QoS 1 and 2 sent and not yet acknowledged, per connection; less if the client says so. */
+  readonly maxInflightOut: number;
+  /** Packets of QoS 1 and 2 received and not yet acknowledged, and requests waiting, per connection. */
+  readonly maxInflightIn: number;
+  readonly maxSubscriptions: number;
+  readonly maxTopicLevels: number;
+  readonly maxFilterBytes: number;
+  /** Events waiting for a slow connection; over it, the connection is cut off. */
+  readonly maxWaitingBytes: number;
+  /** A connection for which something waits and that makes no progress for so long is cut off. */
+  readonly stalledSeconds: number;
+  /** WebSocket ping and pong; MQTT keep-alive is what decides. 0: none. */
+  readonly idleTimeoutSeconds: number;
+  /** Whether the limits per address hold for loopback and trusted proxies too. */
+  readonly limitLoopback: boolean;
+}
+
+/** The part of {@linkcode BrokerLimits} that an MQTT session knows of. */
+export type SessionLimits = Pick<
+  BrokerLimits,
+  "maxInflightOut" | "maxInflightIn" | "maxSubscriptions" | "maxTopicLevels" | "maxFilterBytes"
+>;

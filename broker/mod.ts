@@ -1,0 +1,11 @@
+/**
+ * Who is connected, and MQTT: sockets, sessions, requests and delivery.
+ *
+ * @module
+ */
+
+export type { AdmissionRefusal, Peer } from "./admission.ts";
+export { Broker, type BrokerOptions, type BrokerStats } from "./broker.ts";
+export type { BrokerLimits } from "./limits.ts";
+export type { RateLimit } from "./rate_limits.ts";
+export type { Reply } from "./reply.ts";

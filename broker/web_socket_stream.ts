@@ -1,0 +1,64 @@
+import type { Peer } from "./admission.ts";
+import type { ByteReceiver, ByteStream } from "./byte_stream.ts";
+
+/** MQTT over a WebSocket on the server's side. */
+export class WebSocketStream implements ByteStream {
+  readonly peer: Peer;
+  readonly #socket: WebSocket;
+  #receiver: ByteReceiver | null = null;
+
+  /** The socket as it comes from the upgrade, before it opens. */
+  constructor(socket: WebSocket, peer: Peer) {
+    this.peer = peer;
+    this.#socket = socket;
+  }
+
+  get bufferedAmount(): number {
+    return this.#socket.bufferedAmount;
+  }
+
+  open(receiver: ByteReceiver): void {
+    this.#receiver = receiver;
+    this.#socket.binaryType = "arraybuffer";
+    // The stream is its own listener: no closure per connection and event.
+    this.#socket.addEventListener("message", this);
+    this.#socket.addEventListener("close", this);
+    this.#socket.addEventListener("error", this);
+  }
+
+  /** Socket events. An abnormal end comes as `error` and then `close`, an idle one closes twice. */
+  handleEvent(event: Event): void {
+    const receiver = this.#receiver;
+    if (event.type === "message") {
+      if (receiver === null) return;
+      const { data } = event as MessageEvent<unknown>;
+      if (data instanceof ArrayBuffer) receiver.receive(new Uint8Array(data));
+      else receiver.receiveText();
+    } else if (event.type === "error") {
+      // Without this the runtime would report an uncaught error; `close` follows.
+      event.preventDefault();
+    } else if (receiver !== null) {
+      this.#detach();
+      receiver.ended();
+    }
+  }
+
+  send(bytes: Uint8Array): void {
+    // In any other state the bytes could reach nobody, and `send` would throw while the socket is connecting.
+    if (this.#socket.readyState === WebSocket.OPEN) {
+      this.#socket.send(bytes as Uint8Array<ArrayBuffer>);
+    }
+  }
+
+  close(code: number): void {
+    this.#detach();
+    if (this.#socket.readyState <= WebSocket.OPEN) this.#socket.close(code);
+  }
+
+  /** A socket that cannot close yet must not hold on to the connection. */
+  #detach(): void {
+    this.#receiver = null;
+    this.#socket.removeEventListener("message", this);
+    this.#socket.removeEventListener("close", this);
+  }
+}
