@@ -1,0 +1,68 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { t } from "../i18n.ts";
+import { panel } from "../state/place.ts";
+import { LanguageSwitch } from "./brand.tsx";
+import { Icon } from "./icon.tsx";
+
+const ITEMS = [
+  { panel: "profile", label: "menu.profile", icon: "person" },
+  { panel: "devices", label: "menu.devices", icon: "devices" },
+  { panel: "logout", label: "menu.logout", icon: "logout" },
+] as const;
+
+/** Profile, devices, language, logout. */
+export function Menu() {
+  const [open, setOpen] = useState(false);
+  const box = useRef<HTMLDivElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (!open) return;
+    const outside = (event: Event) => {
+      if (!box.current?.contains(event.target as Node)) setOpen(false);
+    };
+    document.addEventListener("pointerdown", outside);
+    document.addEventListener("focusin", outside);
+    return () => {
+      document.removeEventListener("pointerdown", outside);
+      document.removeEventListener("focusin", outside);
+    };
+  }, [open]);
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== "Escape" || !open) return;
+    event.preventDefault();
+    setOpen(false);
+    button.current?.focus();
+  };
+  return (
+    <div class="menu" ref={box} onKeyDown={onKeyDown}>
+      <button
+        ref={button}
+        type="button"
+        class="round"
+        aria-label={t("menu.open")}
+        aria-expanded={open}
+        aria-controls="menu-items"
+        onClick={() => setOpen(!open)}
+      >
+        <Icon name="more" />
+      </button>
+      <div id="menu-items" class="menu-items" hidden={!open}>
+        {ITEMS.map((item) => (
+          <button
+            key={item.panel}
+            type="button"
+            class="menu-item"
+            onClick={() => {
+              setOpen(false);
+              panel.value = item.panel;
+            }}
+          >
+            <Icon name={item.icon} />
+            {t(item.label)}
+          </button>
+        ))}
+        <LanguageSwitch />
+      </div>
+    </div>
+  );
+}
