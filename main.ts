@@ -105,7 +105,10 @@ export async function boot(config: Config, options: BootOptions): Promise<Hearth
     const store = await step("commit queue open", () => createStore({ database, kv, lease, log }));
     closing.add("commit queue", () => store.commits.close());
 
-    const im = await step("commands ready", () => createIm({ ...config, store, log }));
+    const im = await step(
+      "commands ready",
+      () => createIm({ ...config, smsWebhookSecret: secrets.adminSecret, store, log }),
+    );
     let server: Deno.HttpServer<Deno.NetAddr> | null = null;
     // Sockets are the broker's to close, so HTTP is closed after it.
     closing.add("HTTP", () => server === null ? undefined : closeServer(server));

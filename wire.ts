@@ -144,7 +144,12 @@ export interface Commands {
     };
   };
   "message.send": {
-    request: { clientMessageId?: string; conversation: Conversation; content: MessageContent; to?: readonly string[] };
+    request: {
+      clientMessageId?: string;
+      conversation: Conversation;
+      content: MessageContent;
+      to?: readonly string[];
+    };
     result: { messageId: string; timestamp: number; timeline?: string; seq?: string; repeated?: true };
   };
   "message.pull": {
@@ -216,7 +221,12 @@ export type Event =
 
 /** The answer to a request; over HTTP `command` is left out. */
 export type Reply<C extends CommandName = CommandName> =
-  | { readonly requestId?: string; readonly command: C; readonly code: 0; readonly result: Commands[C]["result"] }
+  | {
+    readonly requestId?: string;
+    readonly command: C;
+    readonly code: 0;
+    readonly result: Commands[C]["result"];
+  }
   | Refusal & { readonly requestId?: string; readonly command: string };
 
 /** A refused request. */
@@ -248,11 +258,46 @@ export const ERRORS = {
   "request/too-often": { code: 250, http: 429, reason: 0x97 },
   "request/invalid": { code: 251, http: 400, reason: 0x99 },
   "message/too-large": { code: 251, http: 413, reason: 0x99 },
+  "user/name-taken": { code: 4, http: 409, reason: 0x83 },
+  "user/mobile-taken": { code: 4, http: 409, reason: 0x83 },
   "user/not-found": { code: 253, http: 404, reason: 0x83 },
   "message/not-found": { code: 253, http: 404, reason: 0x83 },
   "session/not-found": { code: 253, http: 404, reason: 0x83 },
+  "signature/missing": { code: 239, http: 401, reason: 0x87 },
+  "signature/expired": { code: 243, http: 401, reason: 0x87 },
+  "signature/wrong": { code: 244, http: 401, reason: 0x87 },
+  "request/wrong-host": { code: 251, http: 421, reason: 0x99 },
+  "path/unknown": { code: 254, http: 404, reason: 0x83 },
+  "path/wrong-method": { code: 254, http: 405, reason: 0x83 },
   "command/unknown": { code: 254, http: 404, reason: 0x83 },
 } as const satisfies Record<string, { code: number; http: number; reason: number }>;
 
 /** The name of a refusal. */
 export type ErrorName = keyof typeof ERRORS;
+
+/**
+ * Every refusal of the login paths: the code in their envelope, which clients of that interface know, and the HTTP
+ * status, which is 200 but for limits and requests that another web page made.
+ */
+export const APP_ERRORS = {
+  "mobile/invalid": { code: 1, http: 200 },
+  "request/too-often": { code: 3, http: 429 },
+  "server/error": { code: 4, http: 200 },
+  "code/expired": { code: 5, http: 200 },
+  "code/wrong": { code: 6, http: 200 },
+  "number/wrong": { code: 6, http: 200 },
+  "qr/gone": { code: 8, http: 200 },
+  "qr/not-scanned": { code: 10, http: 200 },
+  "login/code-off": { code: 11, http: 200 },
+  "login/required": { code: 13, http: 200 },
+  "request/no-right": { code: 14, http: 403 },
+  "qr/other-phone": { code: 14, http: 200 },
+  "number/missing": { code: 15, http: 200 },
+  "request/invalid": { code: 15, http: 200 },
+  "request/too-large": { code: 15, http: 413 },
+  "qr/cancelled": { code: 18, http: 200 },
+  "user/blocked": { code: 21, http: 200 },
+} as const satisfies Record<string, { code: number; http: number }>;
+
+/** The name of a refusal of the login paths. */
+export type AppErrorName = keyof typeof APP_ERRORS;

@@ -49,7 +49,9 @@ const DEFAULT_PERSIST_FLAGS: ReadonlyMap<number, number> = new Map([
 ]);
 
 /** The persist flag of a message: 0 stored but not shown, 1 stored, 3 stored and counted, 4 transparent. */
-export function persistFlagOf(content: Content): number {
+export function persistFlagOf(
+  content: { readonly type: number; readonly persistFlag?: number | undefined },
+): number {
   return content.persistFlag ?? DEFAULT_PERSIST_FLAGS.get(content.type) ?? PERSIST_FLAGS.stored;
 }
 

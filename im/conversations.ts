@@ -3,7 +3,13 @@
  */
 
 import type { Conversation, Unread } from "../wire.ts";
-import { areUsersKnown, type ConversationRow, getReadMark, listConversations, markRead } from "../store/mod.ts";
+import {
+  areUsersKnown,
+  type ConversationRow,
+  getReadMark,
+  listConversations,
+  markRead,
+} from "../store/mod.ts";
 import type { Caller } from "./caller.ts";
 import type { Outcome } from "./engine.ts";
 import { ImError } from "./error.ts";
@@ -45,7 +51,9 @@ function rowJson(row: ConversationRow): string {
   const { type, target, line } = row.conversation;
   const last = row.lastMessage === null ? "null" : messageJson(row.lastMessage, target);
   return `{"conversation":${conversationJson(type, target, line)},"lastMessage":${last}` +
-    `,"updatedAt":${row.updatedAt},"unread":${JSON.stringify(row.unread)},"readMessageId":"${row.readMessageId}"}`;
+    `,"updatedAt":${row.updatedAt},"unread":${
+      JSON.stringify(row.unread)
+    },"readMessageId":"${row.readMessageId}"}`;
 }
 
 /**
@@ -61,7 +69,9 @@ export async function readConversation(
   const { conversation } = request;
   requireMember(conversation);
   const mark = await markRead(im.store, caller.userId, conversation, BigInt(request.messageId), im.nowMs());
-  if (mark === null) throw new ImError("user/not-found", "There is no such user.", { field: "conversation.target" });
+  if (mark === null) {
+    throw new ImError("user/not-found", "There is no such user.", { field: "conversation.target" });
+  }
   const readMessageId = String(mark.readMessageId);
   const unread: Unread = mark.unread;
   const notices: Notice[] = [];

@@ -182,7 +182,10 @@ async function passTransparent(im: Im, caller: Caller, request: SendRequest): Pr
     notices: receivers.map(({ userId, target }) => ({
       kind: "event" as const,
       userId,
-      event: { type: "transparent" as const, message: { ...message, conversation: { ...conversation, target } } },
+      event: {
+        type: "transparent" as const,
+        message: { ...message, conversation: { ...conversation, target } },
+      },
       exceptConnection: caller.connection,
     })),
   };

@@ -4,7 +4,13 @@
 
 import type { Conversation } from "../wire.ts";
 import { CONVERSATION_TYPES } from "../wire.ts";
-import { getTimelineState, listHistory, pullTimeline, type TimelineEntry, type TimelineState } from "../store/mod.ts";
+import {
+  getTimelineState,
+  listHistory,
+  pullTimeline,
+  type TimelineEntry,
+  type TimelineState,
+} from "../store/mod.ts";
 import type { Caller } from "./caller.ts";
 import { canonicalTarget, targetSeenBy } from "./conversation.ts";
 import type { Outcome } from "./engine.ts";
@@ -44,7 +50,13 @@ export async function pullMessages(
 ): Promise<Outcome> {
   const cursor = BigInt(request.cursor);
   const maxBytes = Math.max(1, caller.maxReplyBytes - ENVELOPE_BYTES);
-  const page = await pullTimeline(im.store, caller.userId, cursor, { limit: request.limit, maxBytes }, im.nowMs());
+  const page = await pullTimeline(
+    im.store,
+    caller.userId,
+    cursor,
+    { limit: request.limit, maxBytes },
+    im.nowMs(),
+  );
   if (page === null) throw new ImError("user/not-found", "Your account no longer exists.");
   if (cursor > page.head) {
     throw new ImError("request/invalid", `The cursor is above the head, ${page.head}.`, { field: "cursor" });

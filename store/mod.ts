@@ -41,6 +41,45 @@ export {
   type ReadMark,
   type UnreadCount,
 } from "./conversations.ts";
+export {
+  type CachedLogin,
+  type CodeVerdict,
+  type CountRule,
+  Kv,
+  type KvOptions,
+  openKv,
+  type PresenceEntry,
+  type QrSession,
+  sameBytes,
+  type Versioned,
+} from "./kv.ts";
+export {
+  createLoginSession,
+  type DeviceLogin,
+  type EndedLogin,
+  findLoginSession,
+  type FoundLogin,
+  getClientLogin,
+  listDeviceLogins,
+  type LoginSession,
+  type NewLoginSession,
+  type ReplacedLogins,
+  revokeLoginSession,
+  touchLoginSession,
+} from "./login_sessions.ts";
+export {
+  getOrCreateUserByMobile,
+  getUser,
+  getUserByMobile,
+  listUsers,
+  type SavedUser,
+  saveUser,
+  searchUsers,
+  updateUser,
+  type User,
+  type UserFields,
+  type UserSearch,
+} from "./users.ts";
 export { type FolderLock, lockDataDir } from "./data_dir.ts";
 export { type EmbeddedOptions, type EmbeddedPostgres, startEmbedded } from "./embedded.ts";
 export { databaseSettings } from "./sql.ts";

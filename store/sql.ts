@@ -91,3 +91,8 @@ function splitSocket(url: string): { address: string; socketFolder: string | nul
   const rest = query.toString();
   return { address: url.slice(0, question) + (rest === "" ? "" : `?${rest}`), socketFolder: host };
 }
+
+/** Whether a statement failed because of this unique index. */
+export function isUniqueViolation(error: unknown, index: string): boolean {
+  return error instanceof postgres.PostgresError && error.code === "23505" && error.constraint_name === index;
+}

