@@ -221,6 +221,11 @@ export function processEnv(): Env {
   return Deno.env.toObject();
 }
 
+/** Deno's client of a remote KV takes its token from the environment alone. */
+export function exportKvToken(token: string | null): void {
+  if (token !== null) Deno.env.set("DENO_KV_ACCESS_TOKEN", token);
+}
+
 /** The language of this process's messages, from `--lang`, else `LC_ALL`, `LC_MESSAGES` or `LANG`. */
 export function languageOf(env: Env, asked?: string): "en" | "zh" {
   const language = asked ?? (env.LC_ALL || env.LC_MESSAGES || env.LANG || "en");

@@ -4,7 +4,15 @@
  * @module
  */
 import { Broker } from "./broker/mod.ts";
-import { type Config, ConfigError, helpText, languageOf, processEnv, readConfig } from "./config.ts";
+import {
+  type Config,
+  ConfigError,
+  exportKvToken,
+  helpText,
+  languageOf,
+  processEnv,
+  readConfig,
+} from "./config.ts";
 import { createIm } from "./im/mod.ts";
 import { createLog, type Log } from "./log.ts";
 import { createApp } from "./routes/mod.ts";
@@ -94,6 +102,7 @@ export async function boot(config: Config, options: BootOptions): Promise<Hearth
     await step("schema up to date", () => migrate(database.sql, config), ({ from, to }) => ({ from, to }));
     const secrets = await step("secrets read", () => openSecrets(config.dataDir, config));
     await step("media folder", () => Deno.mkdir(config.mediaDir, { recursive: true, mode: 0o700 }));
+    exportKvToken(config.kvToken);
     const kv = await step("key-value store open", () => openKv({ ...config, log }));
     closing.add("key-value store", () => kv.close());
     const lease = await step(

@@ -115,8 +115,19 @@ export async function readHistory(
     contentTypes: request.contentTypes ?? null,
   }, im.nowMs());
   const target = targetSeenBy(caller.userId, conversation.type, canonical);
-  const texts = messages.map((message) => messageJson(message, target));
-  return { resultJson: `{"messages":[${texts.join(",")}],"hasMore":${hasMore}}`, notices: [] };
+  // A page too large for its door is cut at the end that is farther from where the client reads on.
+  const outward = request.after === undefined ? messages : messages.toReversed();
+  const texts: string[] = [];
+  let bytes = ENVELOPE_BYTES;
+  for (const message of outward) {
+    const text = messageJson(message, target);
+    bytes += text.length + 1;
+    if (texts.length > 0 && bytes > caller.maxReplyBytes) break;
+    texts.push(text);
+  }
+  const more = hasMore || texts.length < messages.length;
+  if (request.after !== undefined) texts.reverse();
+  return { resultJson: `{"messages":[${texts.join(",")}],"hasMore":${more}}`, notices: [] };
 }
 
 /**
