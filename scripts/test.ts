@@ -6,15 +6,8 @@
 import { createLog } from "../log.ts";
 import { startEmbedded } from "../store/embedded.ts";
 
-/** Tests that do not depend on which Postgres is behind, or start one themselves: once is enough. */
-const ONCE_ONLY = [
-  "architecture_test.ts",
-  "config_test.ts",
-  "embedded_test.ts",
-  "page_test.ts",
-  "secrets_test.ts",
-  "start_test.ts",
-];
+/** What makes a test depend on which Postgres is behind; the others need one pass only. */
+const USES_CLUSTER = /\b(?:createTestDatabase|openIm|startServer)\(/;
 
 interface Tally {
   passed: number;
@@ -79,7 +72,8 @@ async function main(): Promise<number> {
     await Deno.remove(dataDir, { recursive: true });
   }
   const external = Deno.env.get("TEST_DATABASE_URL") ?? "";
-  const again = files.filter((file) => !ONCE_ONLY.some((name) => file.endsWith(name)));
+  const again: string[] = [];
+  for (const file of files) if (USES_CLUSTER.test(await Deno.readTextFile(file))) again.push(file);
   if (external !== "" && again.length > 0) {
     console.log("\nOn TEST_DATABASE_URL");
     await runPass(again, external, tally);

@@ -34,7 +34,7 @@ async function surviveKills(
   kill: (server: Awaited<ReturnType<typeof startProcess>>) => Promise<void>,
 ): Promise<void> {
   const dataDir = await Deno.makeTempDir({ prefix: "hearth-crash-" });
-  const port = await freePort();
+  const port = freePort();
   const start = () => startProcess({ dataDir, port });
   let server = await start();
   const clients: HearthClient[] = [];
