@@ -135,6 +135,7 @@ export async function boot(config: Config, options: BootOptions): Promise<Hearth
       version: VERSION,
       readiness: () => unready ?? (lease.canSend() ? null : "no node lease, or a wrong clock"),
     });
+    closing.add("long polls", () => app.endPolls());
     server = await step(
       "HTTP open",
       () => Deno.serve({ hostname: config.hostname, port: config.port, onListen: () => {} }, app.fetch),
