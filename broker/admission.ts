@@ -3,6 +3,7 @@
  * is given.
  */
 
+import { addressKey, isLoopback } from "../im/mod.ts";
 import type { BrokerLimits } from "./limits.ts";
 
 /** Where a connection comes from. */
@@ -130,24 +131,4 @@ export class Admissions {
       if (state.connections === 0 && isOld) this.#addresses.delete(key);
     }
   }
-}
-
-/** Whether the address is this machine's own. */
-export function isLoopback(address: string): boolean {
-  const plain = address.startsWith("::ffff:") ? address.slice(7) : address;
-  return plain === "::1" || plain.startsWith("127.");
-}
-
-/** What connections are counted by: an IPv4 address, or the /64 an IPv6 address is in. */
-export function addressKey(address: string): string {
-  if (!address.includes(":")) return address;
-  if (address.includes(".")) return address.slice(address.lastIndexOf(":") + 1);
-  const [high = "", low] = (address.split("%")[0]!).split("::");
-  const groups = high === "" ? [] : high.split(":");
-  if (low !== undefined) {
-    const lowGroups = low === "" ? [] : low.split(":");
-    while (groups.length + lowGroups.length < 8) groups.push("0");
-    groups.push(...lowGroups);
-  }
-  return groups.slice(0, 4).map((group) => group.replace(/^0+(?=.)/, "")).join(":");
 }

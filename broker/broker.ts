@@ -1,36 +1,30 @@
-import {
-  authenticateConnect,
-  type Caller,
-  execute,
-  type Im,
-  ImError,
-  type Login,
-  type Notice,
-  parseRequest,
-} from "../im/mod.ts";
+import type { Caller, Im, Login, Notice } from "../im/mod.ts";
 import type { Log } from "../log.ts";
 import { type AdmissionRefusal, Admissions, type Peer } from "./admission.ts";
-import { type ByteStream, CLOSE_CODES } from "./byte_stream.ts";
+import { authenticate } from "./authentication.ts";
+import type { ByteStream } from "./byte_stream.ts";
 import type { ConnectRefusal } from "./connect.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { Delivery } from "./delivery.ts";
 import { Flusher } from "./flusher.ts";
 import type { BrokerLimits } from "./limits.ts";
-import type { ConnectPacket } from "./packet.ts";
 import { PeerLog } from "./peer_log.ts";
 import { Presence } from "./presence.ts";
 import { type ProtocolError, REASONS } from "./protocol_error.ts";
-import { type RateLimit, RateLimits } from "./rate_limits.ts";
+import type { RateLimit } from "./rate_limits.ts";
 import { Registry } from "./registry.ts";
-import { refusalReply, type Reply, successReply } from "./reply.ts";
-import { rateName } from "./request_rate.ts";
-import { TcpStream } from "./tcp_stream.ts";
+import type { Reply } from "./reply.ts";
+import { Requests } from "./requests.ts";
+import { TcpListener } from "./tcp_listener.ts";
 import { WebSocketStream } from "./web_socket_stream.ts";
 
 /** What a broker is made of. */
 export interface BrokerOptions {
+  /** What requests mean. */
   readonly im: Im;
+  /** Where events of connections are told. */
   readonly log: Log;
+  /** What a connection, an address or a user may take. */
   readonly limits: BrokerLimits;
   /** Requests per user, client and command where they differ from the built-in limits; `off` for no limits. */
   readonly rateLimits: "off" | ReadonlyMap<string, RateLimit>;
@@ -44,14 +38,19 @@ export interface BrokerStats {
   readonly unauthenticated: number;
   /** Users with at least one connection, now. */
   readonly users: number;
+  /** Connections taken. */
   readonly accepted: number;
+  /** CONNECTs that failed for the client's own fault. */
   readonly failedConnects: number;
+  /** Connections closed because their peer broke MQTT. */
   readonly protocolErrors: number;
   /** Connections closed because they did not read. */
   readonly cutOff: number;
+  /** Connections closed because their client came again. */
   readonly takenOver: number;
   /** Requests through every door. */
   readonly requests: number;
+  /** Requests that were refused. */
   readonly refusals: number;
   /** Events handed to connections. */
   readonly events: number;
@@ -66,36 +65,30 @@ const DRAIN_STEP_MS = 50;
 /** Open requests of a connection may take so long at a drain, beyond its seconds. */
 const DRAIN_PATIENCE_MS = 10_000;
 
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
-const REQUEST_ID = /^[\x20-\x7e]{1,64}$/;
-
 /** Holds the connections of this node, carries requests to `im` and brings its notices back. */
 export class Broker {
   readonly #im: Im;
   readonly #log: Log;
   readonly #limits: BrokerLimits;
   readonly #admissions: Admissions;
-  readonly #rates: RateLimits;
+  readonly #requests: Requests;
   readonly #registry = new Registry();
   readonly #delivery = new Delivery(this.#registry);
   readonly #presence: Presence;
   readonly #peerLog: PeerLog;
   readonly #connections = new Set<Connection>();
   readonly #paused = new Set<Connection>();
-  readonly #listeners: Deno.TcpListener[] = [];
+  readonly #listeners: TcpListener[] = [];
   readonly #host: ConnectionHost;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #tickedAtMs = 0;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
-  #running = 0;
   readonly #counts = {
     accepted: 0,
     failedConnects: 0,
     protocolErrors: 0,
     cutOff: 0,
     takenOver: 0,
-    requests: 0,
-    refusals: 0,
   };
 
   /** Makes a broker that listens nowhere yet. */
@@ -104,7 +97,7 @@ export class Broker {
     this.#log = options.log;
     this.#limits = options.limits;
     this.#admissions = new Admissions(options.limits);
-    this.#rates = new RateLimits(options.rateLimits);
+    this.#requests = new Requests({ ...options, notify: (notices) => this.notify(notices) });
     this.#presence = new Presence(options.im.store.kv, options.log);
     this.#peerLog = new PeerLog(options.log);
     this.#host = this.#makeHost();
@@ -114,9 +107,9 @@ export class Broker {
     return {
       limits: this.#limits,
       flusher: new Flusher(),
-      authenticate: (connect, appToken) => this.#authenticate(connect, appToken),
+      authenticate: (connect, appToken) => authenticate(this.#im, this.#log, connect, appToken),
       register: (connection, login) => this.#register(connection, login),
-      perform: (caller, command, body, answer) => this.perform(caller, command, body, answer),
+      perform: (caller, command, body, answer) => this.#requests.perform(caller, command, body, answer),
       connectFailed: (connection) => {
         this.#counts.failedConnects++;
         this.#admissions.fail(connection.admission, Date.now());
@@ -153,45 +146,7 @@ export class Broker {
     body: Uint8Array | string,
     answer: (reply: Reply) => void,
   ): Promise<void> | null {
-    this.#counts.requests++;
-    // Over HTTP the path says which command it was.
-    const named = caller.door === "mqtt" ? command : null;
-    let requestId: string | null = null;
-    const refuse = (cause: unknown) => {
-      this.#counts.refusals++;
-      answer(refusalReply(requestId, named, this.#toRefusal(cause, command)));
-    };
-    let request: Record<string, unknown>;
-    try {
-      request = parseRequest(body);
-      requestId = requireRequestId(request);
-      const rate = rateName(command, request);
-      const retryAfterMs = this.#rates.take(caller.userId, caller.clientId, rate, Date.now());
-      if (retryAfterMs > 0) {
-        throw new ImError("request/too-often", "Too many requests. Try again later.", { retryAfterMs });
-      }
-    } catch (refusal) {
-      refuse(refusal);
-      return null;
-    }
-    const { entered, outcome } = execute(this.#im, caller, command, request);
-    this.#running++;
-    outcome.then(({ resultJson, notices }) => {
-      this.#running--;
-      answer(successReply(requestId, named, resultJson));
-      if (notices.length > 0) this.notify(notices);
-    }, (cause) => {
-      this.#running--;
-      refuse(cause);
-    }).catch((cause) => this.#log.error("request not answered", cause, { command }));
-    return entered;
-  }
-
-  /** What is no refusal is a bug: it is logged with its cause, and the caller may try again. */
-  #toRefusal(cause: unknown, command: string): ImError {
-    if (cause instanceof ImError) return cause;
-    this.#log.error("command failed", cause, { command: command.slice(0, 64) });
-    return new ImError("server/error", "Something went wrong here. Try again.");
+    return this.#requests.perform(caller, command, body, answer);
   }
 
   /** Delivers notices to the connections of this node. */
@@ -227,37 +182,13 @@ export class Broker {
    * @param options port 0 takes any free one
    */
   listenTcp(options: { readonly hostname: string; readonly port: number }): { readonly port: number } {
-    const listener = Deno.listen({ ...options, transport: "tcp" });
+    const listener = new TcpListener({
+      log: this.#log,
+      isRefused: (peer) => this.refuseConnection(peer) !== null,
+      accept: (stream) => this.#accept(stream, null),
+    }, options);
     this.#listeners.push(listener);
-    this.#acceptTcp(listener).catch((cause) => this.#log.error("TCP listener failed", cause));
-    return { port: listener.addr.port };
-  }
-
-  async #acceptTcp(listener: Deno.TcpListener): Promise<void> {
-    while (this.#listeners.includes(listener)) {
-      let conn: Deno.TcpConn;
-      try {
-        conn = await listener.accept();
-      } catch (error) {
-        if (!this.#listeners.includes(listener)) return;
-        // Out of file descriptors, or a peer that left while it was being accepted: the next one may do better.
-        this.#log.warn("TCP connection not accepted", { error: String(error) });
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        continue;
-      }
-      const peer = { address: conn.remoteAddr.hostname, isTrustedProxy: false };
-      if (this.refuseConnection(peer) !== null) {
-        conn.close();
-        continue;
-      }
-      try {
-        conn.setNoDelay(true);
-        conn.setKeepAlive(true);
-      } catch {
-        // It is gone already; reading will tell.
-      }
-      this.#accept(new TcpStream(conn, peer, this.#log), null);
-    }
+    return { port: listener.port };
   }
 
   #accept(stream: ByteStream, appToken: string | null): void {
@@ -273,48 +204,13 @@ export class Broker {
     stream.open(connection);
   }
 
-  async #authenticate(connect: ConnectPacket, appToken: string | null): Promise<Login | ConnectRefusal> {
-    if (this.#admissions.isDraining) return "shutting-down";
-    let password: string | null = null;
-    try {
-      if (connect.password !== null) password = strictUtf8.decode(connect.password);
-    } catch {
-      return "bad-credentials";
-    }
-    if (password === null && appToken === null) return "bad-credentials";
-    try {
-      const { clientId, userName } = connect;
-      return await authenticateConnect(this.#im, { userId: userName!, clientId, password, appToken });
-    } catch (error) {
-      return this.#connectRefusal(error);
-    }
-  }
-
-  #connectRefusal(error: unknown): ConnectRefusal {
-    if (!(error instanceof ImError)) {
-      this.#log.error("CONNECT not checked", error);
-      return "server-unavailable";
-    }
-    switch (error.error) {
-      case "token/invalid":
-      case "token/revoked":
-        return "bad-credentials";
-      case "user/forbidden":
-        return "banned";
-      case "request/too-often":
-        return "quota-exceeded";
-      default:
-        return "server-unavailable";
-    }
-  }
-
   #register(connection: Connection, login: Login): ConnectRefusal | null {
     if (this.#admissions.isDraining) return "shutting-down";
     const { userId, clientId } = login;
     const older = this.#registry.getConnection(userId, clientId);
     if (older !== null) {
       this.#counts.takenOver++;
-      older.close(REASONS.takenOver, CLOSE_CODES.policy); // [MQTT-3.1.4-3], 3.1.1 [MQTT-3.1.4-2]
+      older.close(REASONS.takenOver); // [MQTT-3.1.4-3], 3.1.1 [MQTT-3.1.4-2]
     } else if (this.#registry.listConnections(userId).length >= this.#limits.maxConnectionsPerUser) {
       // The newest is refused: closing another one would only make the two take turns.
       return "quota-exceeded"; // [MQTT-3.1.4-2]
@@ -381,6 +277,7 @@ export class Broker {
       unauthenticated: this.#admissions.unauthenticated,
       users: this.#registry.users,
       ...this.#counts,
+      ...this.#requests.counts,
       events: this.#delivery.events,
     };
   }
@@ -391,11 +288,11 @@ export class Broker {
    */
   async drain(seconds: number): Promise<void> {
     this.#admissions.isDraining = true;
-    for (const listener of this.#listeners.splice(0)) listener.close();
+    for (const listener of this.#listeners) listener.close();
     const startedAtMs = performance.now();
     const all = this.#connections.size;
     const spanMs = seconds * 1_000;
-    while (this.#connections.size > 0 || this.#running > 0) {
+    while (this.#connections.size > 0 || this.#requests.running > 0) {
       const passedMs = performance.now() - startedAtMs;
       const isImpatient = passedMs > spanMs + DRAIN_PATIENCE_MS;
       const share = spanMs === 0 ? 1 : Math.min(1, passedMs / spanMs);
@@ -403,23 +300,16 @@ export class Broker {
       for (const connection of [...this.#connections]) {
         if (due <= 0) break;
         if (connection.requestCount > 0 && !isImpatient) continue;
-        connection.close(REASONS.serverShuttingDown, CLOSE_CODES.goingAway);
+        connection.close(REASONS.serverShuttingDown);
         due--;
       }
       if (isImpatient) break;
-      if (this.#connections.size > 0 || this.#running > 0) {
+      if (this.#connections.size > 0 || this.#requests.running > 0) {
         await new Promise((resolve) => setTimeout(resolve, DRAIN_STEP_MS));
       }
     }
     clearTimeout(this.#retryTimer);
+    await Promise.all(this.#listeners.map((listener) => listener.settled()));
     await this.#presence.settled();
   }
-}
-
-/** The id that comes back with the reply; null when the request has none. */
-function requireRequestId(request: Record<string, unknown>): string | null {
-  const { requestId } = request;
-  if (requestId === undefined) return null;
-  if (typeof requestId === "string" && REQUEST_ID.test(requestId)) return requestId;
-  throw new ImError("request/invalid", "requestId: 1–64 printable characters", { field: "requestId" });
 }

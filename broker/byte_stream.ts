@@ -26,14 +26,3 @@ export interface ByteReceiver {
   /** The stream ended from outside; heard at most once. */
   ended(): void;
 }
-
-/** WebSocket close codes this server sends. Source: RFC 6455, section 7.4.1, and the IANA registry. */
-export const CLOSE_CODES = {
-  normal: 1000,
-  goingAway: 1001,
-  protocolError: 1002,
-  unsupportedFrame: 1003,
-  policy: 1008,
-  tooLarge: 1009,
-  tryAgainLater: 1013,
-} as const;

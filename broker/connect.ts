@@ -18,6 +18,7 @@ export type ConnectRefusal =
   | "banned"
   | "not-authorized"
   | "bad-authentication-method"
+  | "packet-too-large"
   | "shutting-down";
 
 /** Return codes of 3.1.1 and reason codes of 5.0; 3.1.1 knows five. */
@@ -30,21 +31,26 @@ const CODES: { readonly [refusal in ConnectRefusal]: { readonly old: number; rea
   "banned": { old: 5, reason: REASONS.banned },
   "not-authorized": { old: 5, reason: REASONS.notAuthorized },
   "bad-authentication-method": { old: 5, reason: REASONS.badAuthenticationMethod },
+  "packet-too-large": { old: 3, reason: REASONS.packetTooLarge },
   "shutting-down": { old: 3, reason: REASONS.serverShuttingDown },
 };
+
+/** A client that takes no larger packets could not even be told what became of its requests. */
+const LEAST_MAX_PACKET_BYTES = 64;
 
 /** Refuses what no credentials can make good; null lets it go on to the login. */
 export function refuseConnect(packet: ConnectPacket): ConnectRefusal | null {
   if (packet.authenticationMethod !== null) return "bad-authentication-method"; // [MQTT-4.12.0-1]
-  // A client here is a login, and a login has an identifier: none can be assigned. [MQTT-3.1.3-8] [MQTT-3.1.3-9]
+  // A client here is a login, and a login has an identifier: none can be assigned. [MQTT-3.1.3-8], 3.1.1 [MQTT-3.1.3-9]
   if (packet.clientId === "") return "client-id-invalid";
   // A will obeys the rule of a publish, and no topic is open to clients.
   if (packet.will !== null) return "not-authorized";
+  if (packet.maxPacketBytes < LEAST_MAX_PACKET_BYTES) return "packet-too-large"; // [MQTT-3.1.2-24]
   if (packet.userName === null) return "bad-credentials";
   return null;
 }
 
-/** A CONNACK that refuses. The socket closes behind it. [MQTT-3.1.4-5] 3.1.1 [MQTT-3.2.2-5] */
+/** A CONNACK that refuses. The socket closes behind it. [MQTT-3.2.2-7], 3.1.1 [MQTT-3.2.2-5] */
 export function refusedConnack(refusal: ConnectRefusal, level: ProtocolLevel): Uint8Array {
   const { old, reason } = CODES[refusal];
   return level === 5 ? generateConnack(reason, {}) : generateOldConnack(old);
@@ -67,7 +73,7 @@ export function acceptedConnack(packet: ConnectPacket, limits: BrokerLimits): Ui
   return generateConnack(REASONS.success, {
     receiveMaximum: limits.maxInflightIn,
     maximumPacketSize: limits.maxPacketBytes,
-    // Sessions end with their connection: a client that asked for more is told so. [MQTT-3.2.2-2]
+    // Sessions end with their connection: a client that asked for more is told so.
     ...(packet.sessionExpirySeconds > 0 ? { sessionExpiryInterval: 0 } : {}),
     retainAvailable: false,
     subscriptionIdentifiersAvailable: false,

@@ -9,14 +9,21 @@ import {
   messageJson,
   type MessageNotice,
   type Notice,
+  type StoredMessageView,
 } from "../im/mod.ts";
-import { CLOSE_CODES } from "./byte_stream.ts";
-import { inboxOutgoing } from "./connection.ts";
-import type { Outgoing } from "./encode.ts";
+import { inboxEvent } from "./outgoing.ts";
 import { REASONS } from "./protocol_error.ts";
 import type { Registry } from "./registry.ts";
 
 const utf8 = new TextEncoder();
+
+/** What all receivers share who see the conversation under the same target. */
+interface MessageView {
+  readonly target: string;
+  readonly tail: Uint8Array;
+  /** For a receiver for whom the whole is too large: it pulls. */
+  readonly shorten: () => Uint8Array;
+}
 
 /** The one place from which events reach sockets. */
 export class Delivery {
@@ -46,23 +53,18 @@ export class Delivery {
 
   #deliverMessage({ message, receivers, exceptConnection }: MessageNotice): void {
     // In a group all receivers see the same target; in a single chat there are two.
-    const tails: { readonly target: string; readonly tail: Uint8Array }[] = [];
+    const views: MessageView[] = [];
     for (const { userId, seq, target } of receivers) {
       const connections = this.#registry.listConnections(userId);
       if (connections.length === 0) continue;
       if (connections.length === 1 && connections[0] === exceptConnection) continue;
-      let view = tails.find((made) => made.target === target);
-      if (view === undefined) {
-        view = { target, tail: utf8.encode(`"message":${messageJson(message, target)}}`) };
-        tails.push(view);
-      }
+      let view = views.find((made) => made.target === target);
+      if (view === undefined) views.push(view = viewOf(message, target));
       const head = `{"type":"message","timeline":"me","seq":"${seq}","kind":"new",`;
-      const outgoing = inboxOutgoing(head, view.tail);
-      const bodyless = () =>
-        bodylessEvent(head, message.messageId, message.conversationType, target, message.line);
+      const event = inboxEvent(head, view.tail, view.shorten);
       for (const connection of connections.length === 1 ? connections : [...connections]) {
         if (connection === exceptConnection) continue;
-        connection.deliver(outgoing, bodyless);
+        connection.deliver(event);
         this.events++;
       }
     }
@@ -71,11 +73,11 @@ export class Delivery {
   #deliverEvent({ userId, event, exceptConnection }: EventNotice): void {
     const connections = this.#registry.listConnections(userId);
     if (connections.length === 0) return;
-    const outgoing = inboxOutgoing("", utf8.encode(JSON.stringify(event)));
+    // One that is too large for the client is left out: there is no shorter form of it.
+    const outgoing = inboxEvent("", utf8.encode(JSON.stringify(event)), null);
     for (const connection of [...connections]) {
       if (connection === exceptConnection) continue;
-      // One that is too large for the client is left out: there is no shorter form of it. [MQTT-3.1.2-25]
-      connection.deliver(outgoing, null);
+      connection.deliver(outgoing);
       this.events++;
     }
   }
@@ -86,22 +88,22 @@ export class Delivery {
       if (login === null || login.clientId !== clientId || login.loginId !== loginId) continue;
       // Who logs out has its reply, and knows.
       if (reason !== "logout") {
-        connection.deliver(inboxOutgoing("", utf8.encode(JSON.stringify({ type: "kicked", reason }))), null);
+        connection.deliver(inboxEvent("", utf8.encode(JSON.stringify({ type: "kicked", reason })), null));
       }
       connection.forgetRequests();
-      connection.close(REASONS.administrativeAction, CLOSE_CODES.policy);
+      connection.close(REASONS.administrativeAction);
     }
   }
 }
 
-/** What takes the place of an event that is too large for its receiver: the client pulls. */
-function bodylessEvent(
-  head: string,
-  messageId: bigint,
-  type: number,
-  target: string,
-  line: number,
-): Outgoing {
-  const conversation = JSON.stringify({ type, target, line });
-  return inboxOutgoing(head, utf8.encode(`"messageId":"${messageId}","conversation":${conversation}}`));
+function viewOf(message: StoredMessageView, target: string): MessageView {
+  return {
+    target,
+    tail: utf8.encode(`"message":${messageJson(message, target)}}`),
+    shorten: () => {
+      const { messageId, conversationType: type, line } = message;
+      const conversation = JSON.stringify({ type, target, line });
+      return utf8.encode(`"messageId":"${messageId}","conversation":${conversation}}`);
+    },
+  };
 }

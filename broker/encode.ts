@@ -2,15 +2,15 @@
  * The frequent packets, written by hand into a {@linkcode PacketWriter}: nothing is allocated per packet.
  */
 
+import type { Outgoing } from "./outgoing.ts";
 import type { ProtocolLevel } from "./packet.ts";
 import type { PacketWriter } from "./packet_writer.ts";
 
-/** First bytes of packets that carry a packet identifier and nothing else. */
+/** First bytes of the acknowledgements; PUBREL has a reserved flag set. */
 export const ACKNOWLEDGEMENTS = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } as const;
 
 const utf8 = new TextEncoder();
 const CODE_KEY = utf8.encode("code");
-const NO_BYTES = new Uint8Array(0);
 
 /** PUBACK, PUBREC, PUBREL or PUBCOMP; a reason of 0 is left out, which both versions read alike. */
 export function writeAcknowledgement(
@@ -67,20 +67,6 @@ export function writeDisconnect(writer: PacketWriter, reason: number): void {
   writer.bytes[at + 2] = reason;
 }
 
-/** What a PUBLISH to a client is made of. */
-export interface Outgoing {
-  readonly topic: Uint8Array;
-  /** The properties of 5.0 without their length; empty for most. */
-  readonly properties: Uint8Array;
-  /** The first part of the payload: ASCII. */
-  readonly prefix: string;
-  /** The rest of the payload, shared by all receivers. */
-  readonly tail: Uint8Array;
-}
-
-/** Properties of a packet that has none. */
-export const NO_OUTGOING_PROPERTIES = NO_BYTES;
-
 /** Bytes a PUBLISH takes; QoS 0 has no packet identifier. */
 export function publishBytes(outgoing: Outgoing, qos: number, level: ProtocolLevel): number {
   const remaining = remainingLength(outgoing, qos, level);
@@ -125,16 +111,6 @@ export function setPacketId(publish: Uint8Array, packetId: number): void {
   at += 2 + ((publish[at]! << 8) | publish[at + 1]!);
   publish[at] = packetId >> 8;
   publish[at + 1] = packetId & 0xff;
-}
-
-/** The Correlation Data property of a reply. */
-export function correlationProperty(correlationData: Uint8Array): Uint8Array {
-  const property = new Uint8Array(3 + correlationData.length);
-  property[0] = 0x09;
-  property[1] = correlationData.length >> 8;
-  property[2] = correlationData.length & 0xff;
-  property.set(correlationData, 3);
-  return property;
 }
 
 function remainingLength(

@@ -3,7 +3,7 @@ import { malformed, ProtocolError, REASONS } from "./protocol_error.ts";
 const LEAST_PENDING_BYTES = 64;
 
 /**
- * Cuts a byte stream into MQTT packets. Packets may span chunks and a chunk may hold many [MQTT-6.0.0-4]; nothing is
+ * Cuts a byte stream into MQTT packets. Packets may span chunks and a chunk may hold many [MQTT-6.0.0-2]; nothing is
  * kept but the part of a packet whose rest has not arrived.
  *
  * Use: `push(chunk)`, then `next()` until it is false; while it is true, the packet is
@@ -100,7 +100,7 @@ export class Framing {
     const size = Math.max(
       LEAST_PENDING_BYTES,
       left + more,
-      this.#owned ? Math.min(2 * left, left + 65_536) : 0,
+      this.#owned ? Math.min(2 * left, this.#maxPacketBytes) : 0,
     );
     const moved = new Uint8Array(size);
     moved.set(this.bytes.subarray(this.packetEnd, this.#length));

@@ -6,6 +6,7 @@ export interface BrokerLimits {
   readonly maxUnauthenticatedPerIp: number;
   /** Connections in all that have not sent a good CONNECT. */
   readonly maxUnauthenticated: number;
+  /** Over it, a new installation is refused; one that comes again takes over. */
   readonly maxConnectionsPerUser: number;
   /** null: no limit. */
   readonly maxConnectionsPerIp: number | null;
@@ -17,8 +18,11 @@ export interface BrokerLimits {
   readonly maxInflightOut: number;
   /** Packets of QoS 1 and 2 received and not yet acknowledged, and requests waiting, per connection. */
   readonly maxInflightIn: number;
+  /** Per connection. */
   readonly maxSubscriptions: number;
+  /** Levels of a topic filter. */
   readonly maxTopicLevels: number;
+  /** Of a topic filter, in UTF-8. */
   readonly maxFilterBytes: number;
   /** Events waiting for a slow connection; over it, the connection is cut off. */
   readonly maxWaitingBytes: number;

@@ -1,9 +1,8 @@
 /** MQTT protocol levels: 4 is MQTT 3.1.1, 5 is MQTT 5.0. */
 export type ProtocolLevel = 4 | 5;
 
-/** What a client may send, after the strict check. */
+/** What a client may send once its CONNECT was good, after the strict check. */
 export type Packet =
-  | ConnectPacket
   | PublishPacket
   | AcknowledgementPacket
   | SubscribePacket

@@ -22,7 +22,9 @@ export class PacketWriter {
 
   /** Adds finished bytes. */
   append(bytes: Uint8Array): void {
-    this.bytes.set(bytes, this.reserve(bytes.length));
+    // Making room may move the bytes: it comes first.
+    const at = this.reserve(bytes.length);
+    this.bytes.set(bytes, at);
   }
 
   /** What has been written. */

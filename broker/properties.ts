@@ -96,7 +96,7 @@ export function readProperties(reader: ByteReader, place: PropertyPlace): Publis
     const id = reader.readVariable();
     const rule = RULES.get(id);
     if (rule === undefined || !rule.places.includes(place)) {
-      throw malformed(`Property 0x${id.toString(16)} does not belong here.`); // [MQTT-2.2.2-2]
+      throw malformed(`Property 0x${id.toString(16)} does not belong here.`);
     }
     if (seen.has(id) && id !== PROPERTY_IDS.userProperty) {
       throw violation(`Property 0x${id.toString(16)} stands here twice.`);

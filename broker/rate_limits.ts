@@ -1,6 +1,8 @@
 /** A token bucket: so many requests at once, then so many a second. */
 export interface RateLimit {
+  /** How many at once. */
   readonly burst: number;
+  /** How many a second after that. */
   readonly perSecond: number;
 }
 

@@ -3,7 +3,9 @@
  */
 
 import { type Caller, ImError, isPipelined } from "../im/mod.ts";
-import { isPassing, refusalReply, type Reply } from "./reply.ts";
+import type { OutgoingEvent } from "./outgoing.ts";
+import { ProtocolError, REASONS } from "./protocol_error.ts";
+import { findRequestId, isPassing, refusalReply, type Reply } from "./reply.ts";
 import type { Request } from "./session.ts";
 
 /** What a queue needs of its connection. */
@@ -15,9 +17,13 @@ export interface RequestOwner {
   start(command: string, body: Uint8Array, answer: (reply: Reply) => void): Promise<void> | null;
   /** Writes the acknowledgement and the reply. `reply` is null where the topic is closed. */
   finish(request: Request, reply: Reply | null): void;
+  /** Writes an event that had to leave behind a reply. */
+  writeEvent(event: OutgoingEvent): void;
 }
 
 interface Pending {
+  /** Counts the requests of the connection. */
+  readonly number: number;
   readonly request: Request;
   readonly isSend: boolean;
   /** The caller's send generation when the request was received. */
@@ -26,7 +32,7 @@ interface Pending {
   body: Uint8Array;
   reply: Reply | null;
   /** What must be written right behind this reply. */
-  behind: (() => void)[] | null;
+  behind: OutgoingEvent[] | null;
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -34,6 +40,7 @@ const NO_BYTES = new Uint8Array(0);
 /** The ordered requests of one connection. */
 export class RequestQueue {
   readonly #owner: RequestOwner;
+  readonly #maxWaitingBytes: number;
   /** Oldest first; the first is not answered, or about to be finished. */
   #queue: Pending[] = [];
   #started = 0;
@@ -45,10 +52,15 @@ export class RequestQueue {
   /** A send that failed before it was stored: nothing starts until its failure has been told. */
   #barrier: Pending | null = null;
   #answered = 0;
+  /** The last in the queue of those that are answered and wait for their turn. */
   #lastAnswered: Pending | null = null;
+  #lastNumber = 0;
+  #waitingBytes = 0;
 
-  constructor(owner: RequestOwner) {
+  /** `maxWaitingBytes` bounds the bodies of requests that cannot start yet. */
+  constructor(owner: RequestOwner, maxWaitingBytes: number) {
     this.#owner = owner;
+    this.#maxWaitingBytes = maxWaitingBytes;
   }
 
   /** Requests received and not finished. */
@@ -56,10 +68,15 @@ export class RequestQueue {
     return this.#queue.length;
   }
 
-  /** Takes a request; it starts at once when nothing is in its way. */
+  /**
+   * Takes a request; it starts at once when nothing is in its way.
+   *
+   * @throws {ProtocolError} when too many bytes wait: nothing else would hold such a client back
+   */
   push(request: Request): void {
     const { command, correlationData } = request;
     const pending: Pending = {
+      number: ++this.#lastNumber,
       request: correlationData === null && request.body.length === 0
         ? request
         : { ...request, body: NO_BYTES, correlationData: correlationData?.slice() ?? null },
@@ -71,9 +88,17 @@ export class RequestQueue {
       behind: null,
     };
     this.#queue.push(pending);
+    this.#waitingBytes += pending.body.length;
     this.pump();
+    if (pending.state !== "waiting") return;
     // The bytes are the socket's, and may be a small part of a large frame.
-    if (pending.state === "waiting") pending.body = pending.body.slice();
+    pending.body = pending.body.slice();
+    if (this.#waitingBytes > this.#maxWaitingBytes) {
+      throw new ProtocolError(
+        REASONS.quotaExceeded,
+        `More than ${this.#maxWaitingBytes} bytes of requests wait.`,
+      );
+    }
   }
 
   /** Starts what may start. */
@@ -85,6 +110,7 @@ export class RequestQueue {
         const next = this.#queue[this.#started]!;
         if (!this.#mayStart(next)) break;
         this.#started++;
+        this.#waitingBytes -= next.body.length;
         this.#start(next);
       }
     } finally {
@@ -130,7 +156,7 @@ export class RequestQueue {
     pending.reply = reply;
     this.#running--;
     this.#answered++;
-    this.#lastAnswered = pending;
+    if (pending.number > (this.#lastAnswered?.number ?? 0)) this.#lastAnswered = pending;
     const { order } = this.#owner.caller;
     if (pending.isSend && reply !== null && isPassing(reply) && pending.generation === order.generation) {
       // Refused before it was queued, it must not make earlier sends fail that are still on their way.
@@ -152,41 +178,32 @@ export class RequestQueue {
         this.#barrier = null;
         this.#owner.caller.order.generation++;
       }
-      if (pending.behind !== null) { for (const write of pending.behind) write(); }
+      if (pending.behind !== null) { for (const event of pending.behind) this.#owner.writeEvent(event); }
     }
     if (this.#answered === 0) this.#lastAnswered = null;
   }
 
   /**
-   * Whether a reply that is older than what is written now still waits for its turn; then `write` is called behind
-   * it, so that replies to sends and events leave in seq order.
+   * Whether a reply that is older than this event still waits for its turn; then the event is written behind it, so
+   * that replies to sends and events leave in seq order.
    */
-  writeBehindReplies(write: () => void): boolean {
+  holdBehindReplies(event: OutgoingEvent): boolean {
     if (this.#lastAnswered === null) return false;
-    (this.#lastAnswered.behind ??= []).push(write);
+    (this.#lastAnswered.behind ??= []).push(event);
     return true;
   }
 
   /** Forgets what has not started. */
   clear(): void {
     this.#queue.length = this.#started;
+    this.#waitingBytes = 0;
   }
 }
 
 function earlierFailed(command: string, body: Uint8Array): Reply {
   return refusalReply(
-    requestIdOf(body),
+    findRequestId(body),
     command,
     new ImError("server/earlier-failed", "An earlier message of this connection failed. Send both again."),
   );
-}
-
-/** The request's id for its refusal; a body that cannot be read has none. */
-function requestIdOf(body: Uint8Array): string | null {
-  try {
-    const { requestId } = JSON.parse(new TextDecoder().decode(body)) as { requestId?: unknown };
-    return typeof requestId === "string" && requestId.length <= 64 ? requestId : null;
-  } catch {
-    return null;
-  }
 }

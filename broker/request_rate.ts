@@ -1,10 +1,17 @@
-import { persistFlagOf } from "../im/mod.ts";
+import { COMMANDS, persistFlagOf } from "../im/mod.ts";
 import { PERSIST_FLAGS } from "../wire.ts";
 import { TRANSPARENT_SENDS } from "./rate_limits.ts";
 
-/** The name a request is counted under: its command, but transparent sends have a limit of their own. */
-export function rateName(command: string, request: Record<string, unknown>): string {
-  if (command !== "message.send") return command;
+/** Commands nobody knows share one count: a client must not fill memory with names of its own making. */
+const UNKNOWN_COMMAND = "command/unknown";
+
+/**
+ * The name a request is counted under: its command, but transparent sends have a limit of their own. `request` is
+ * null when it could not be read.
+ */
+export function rateName(command: string, request: Record<string, unknown> | null): string {
+  if (!Object.hasOwn(COMMANDS, command)) return UNKNOWN_COMMAND;
+  if (command !== "message.send" || request === null) return command;
   const { content } = request;
   // The shape is checked later; what is no content is no send either.
   if (typeof content !== "object" || content === null) return command;

@@ -8,7 +8,6 @@
 import { generateSuback, generateUnsuback } from "./codec.ts";
 import {
   ACKNOWLEDGEMENTS,
-  type Outgoing,
   publishBytes,
   setPacketId,
   writeAcknowledgement,
@@ -16,6 +15,7 @@ import {
   writePublish,
 } from "./encode.ts";
 import type { SessionLimits } from "./limits.ts";
+import type { Outgoing } from "./outgoing.ts";
 import type {
   AcknowledgementPacket,
   ConnectPacket,
@@ -102,7 +102,7 @@ export class Session {
     this.level = connect.level;
     this.maxPacketBytes = connect.maxPacketBytes;
     this.#limits = limits;
-    this.#window = Math.min(limits.maxInflightOut, connect.receiveMaximum); // [MQTT-3.3.4-7] [MQTT-3.3.4-9]
+    this.#window = Math.min(limits.maxInflightOut, connect.receiveMaximum); // [MQTT-3.3.4-9]
     this.#wantsProblemInformation = connect.wantsProblemInformation;
     this.#expires = connect.sessionExpirySeconds > 0;
   }
@@ -154,13 +154,12 @@ export class Session {
         return null;
       case "disconnect":
         if (packet.sessionExpirySeconds !== null && packet.sessionExpirySeconds > 0 && !this.#expires) {
-          throw violation("A session that was to end with its connection cannot be kept."); // [MQTT-3.14.2-2]
+          throw violation("A session that was to end with its connection cannot be kept.");
         }
         return DISCONNECT;
       case "auth":
+        // [MQTT-4.12.0-7]
         throw new ProtocolError(REASONS.badAuthenticationMethod, "No authentication method was agreed.");
-      case "connect":
-        throw violation("A second CONNECT on one connection."); // [MQTT-3.1.0-2]
     }
   }
 
@@ -182,7 +181,7 @@ export class Session {
         throw new ProtocolError(
           REASONS.receiveMaximumExceeded,
           `More than ${this.#limits.maxInflightIn} packets are unacknowledged.`,
-        ); // [MQTT-3.3.4-8]
+        ); // [MQTT-3.3.4-7]
       }
       this.#unacknowledged++;
       if (qos === 2) (this.#received ??= new Map()).set(packetId, "running");
@@ -201,7 +200,7 @@ export class Session {
     const isRefused = told >= 0x80;
     if (qos === 1 || isRefused) this.#unacknowledged--;
     if (qos === 2) {
-      // A PUBREC that refuses ends the exchange: the identifier is free. [MQTT-4.3.3-4]
+      // A PUBREC that refuses ends the exchange: the identifier is free. [MQTT-4.3.3-9]
       if (isRefused) this.#received!.delete(packetId);
       else this.#received!.set(packetId, "acknowledged");
     }
@@ -210,7 +209,10 @@ export class Session {
   }
 
   #receiveRelease(packetId: number, writer: PacketWriter): void {
-    const isKnown = this.#received?.get(packetId) === "acknowledged";
+    const known = this.#received?.get(packetId);
+    // Taken as released, its request would be forgotten while the identifier is used for the next one.
+    if (known === "running") throw violation("A PUBREL came before its PUBREC.");
+    const isKnown = known === "acknowledged";
     if (isKnown) {
       this.#received!.delete(packetId);
       this.#unacknowledged--;
@@ -242,7 +244,7 @@ export class Session {
     }
     if (type === "pubrec" && reason < 0x80) {
       this.#inflight!.set(packetId, "pubcomp");
-      writeAcknowledgement(writer, ACKNOWLEDGEMENTS.pubrel, packetId); // [MQTT-4.3.3-5]
+      writeAcknowledgement(writer, ACKNOWLEDGEMENTS.pubrel, packetId); // [MQTT-4.3.3-4]
       return PROGRESS;
     }
     this.#inflight!.delete(packetId);
@@ -267,14 +269,25 @@ export class Session {
       this.#subscriptions.set(topicFilter, qos);
       return qos;
     });
-    writer.append(generateSuback(packet.packetId, granted, this.level)); // [MQTT-3.8.4-1]
+    this.#append(generateSuback(packet.packetId, granted, this.level), writer); // [MQTT-3.8.4-1] [MQTT-3.9.3-1]
   }
 
   #unsubscribe(packet: UnsubscribePacket, writer: PacketWriter): void {
     const codes = packet.topicFilters.map((topicFilter) =>
       this.#subscriptions.delete(topicFilter) ? REASONS.success : REASONS.noSubscriptionExisted
     );
-    writer.append(generateUnsuback(packet.packetId, codes, this.level)); // [MQTT-3.10.4-4]
+    this.#append(generateUnsuback(packet.packetId, codes, this.level), writer); // [MQTT-3.10.4-4]
+  }
+
+  /** A client that asks for more in one packet than it takes in one answer would wait for it for ever. */
+  #append(bytes: Uint8Array, writer: PacketWriter): void {
+    if (bytes.length > this.maxPacketBytes) {
+      throw new ProtocolError(
+        REASONS.packetTooLarge,
+        "The acknowledgement is larger than the client's Maximum Packet Size.",
+      ); // [MQTT-3.1.2-24]
+    }
+    writer.append(bytes);
   }
 
   /** QoS of replies on this topic, or {@linkcode NOT_SUBSCRIBED}. */

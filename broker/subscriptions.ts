@@ -9,7 +9,7 @@ export const NOT_SUBSCRIBED = -1;
  */
 export class MeSubscriptions {
   readonly #filters = new Map<string, number>();
-  /** Highest QoS of the filters that cover `me/inbox`, or {@linkcode NOT_SUBSCRIBED}. [MQTT-3.3.5-1] */
+  /** Highest QoS of the filters that cover `me/inbox`, or {@linkcode NOT_SUBSCRIBED}. [MQTT-3.3.4-2] */
   inboxQos = NOT_SUBSCRIBED;
   #replyQos = NOT_SUBSCRIBED;
   #belowReplyQos = NOT_SUBSCRIBED;
@@ -46,7 +46,7 @@ export class MeSubscriptions {
     const highest = (...topicFilters: string[]) =>
       Math.max(...topicFilters.map((topicFilter) => this.#filters.get(topicFilter) ?? NOT_SUBSCRIBED));
     this.inboxQos = highest("me/#", "me/+", "me/inbox");
-    // `#` covers its parent level too: me/reply/# matches me/reply. [MQTT-4.7.1-2]
+    // `#` covers its parent level too: me/reply/# matches me/reply.
     this.#replyQos = highest("me/#", "me/+", "me/reply", "me/reply/#");
     this.#belowReplyQos = highest("me/#", "me/reply/#");
   }

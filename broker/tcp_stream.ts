@@ -5,26 +5,33 @@ import type { ByteReceiver, ByteStream } from "./byte_stream.ts";
 /** Room for reading: small while little arrives, as an idle connection keeps it. */
 const LEAST_READ_BYTES = 2_048;
 const MOST_READ_BYTES = 64 * 1024;
-/** How long a peer may take to read what was sent before the close. */
+/** How long a peer may take to read what was sent before the close, and to close its own side. */
 const CLOSE_PATIENCE_MS = 2_000;
+
+/** What a stream needs of whoever accepted it. */
+export interface TcpStreamOwner {
+  readonly log: Log;
+  /** The socket is closed. */
+  streamEnded(stream: TcpStream): void;
+}
 
 /** MQTT over plain TCP. */
 export class TcpStream implements ByteStream {
   readonly peer: Peer;
   readonly #conn: Deno.TcpConn;
-  readonly #log: Log;
+  readonly #owner: TcpStreamOwner;
   #receiver: ByteReceiver | null = null;
   #queued: Uint8Array[] = [];
   #buffered = 0;
   #isWriting = false;
   #isClosing = false;
-  #isClosed = false;
+  #isEnded = false;
   #patience: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(conn: Deno.TcpConn, peer: Peer, log: Log) {
+  constructor(conn: Deno.TcpConn, peer: Peer, owner: TcpStreamOwner) {
     this.peer = peer;
     this.#conn = conn;
-    this.#log = log;
+    this.#owner = owner;
   }
 
   get bufferedAmount(): number {
@@ -33,12 +40,12 @@ export class TcpStream implements ByteStream {
 
   open(receiver: ByteReceiver): void {
     this.#receiver = receiver;
-    this.#read().catch((cause) => this.#log.error("tcp stream failed", cause));
+    this.#read().catch((cause) => this.#fail(cause));
   }
 
   async #read(): Promise<void> {
     let buffer = new Uint8Array(LEAST_READ_BYTES);
-    while (!this.#isClosed) {
+    while (!this.#isEnded) {
       let count: number | null;
       try {
         count = await this.#conn.read(buffer);
@@ -47,6 +54,7 @@ export class TcpStream implements ByteStream {
         count = null;
       }
       if (count === null) break;
+      // While we close there is no receiver: what still arrives is read and dropped.
       this.#receiver?.receive(buffer.subarray(0, count));
       if (count === buffer.length && count < MOST_READ_BYTES) buffer = new Uint8Array(4 * count);
       else if (count < buffer.length / 16 && buffer.length > LEAST_READ_BYTES) {
@@ -60,10 +68,10 @@ export class TcpStream implements ByteStream {
   }
 
   send(bytes: Uint8Array): void {
-    if (this.#isClosing || this.#isClosed) return;
+    if (this.#isClosing || this.#isEnded) return;
     this.#queued.push(bytes.slice());
     this.#buffered += bytes.length;
-    if (!this.#isWriting) this.#write().catch((cause) => this.#log.error("tcp stream failed", cause));
+    if (!this.#isWriting) this.#write().catch((cause) => this.#fail(cause));
   }
 
   async #write(): Promise<void> {
@@ -77,32 +85,42 @@ export class TcpStream implements ByteStream {
           this.#buffered -= chunk.length;
         }
       }
+      if (this.#isClosing) await this.#conn.closeWrite();
     } catch {
       // The peer is gone: reading ends too, and tells the receiver.
       this.#queued = [];
       this.#end();
     }
     this.#isWriting = false;
-    if (this.#isClosing) this.#end();
   }
 
+  /**
+   * Closes our side and reads on until the peer has closed its own: a socket closed with bytes unread is reset, and
+   * the reset can overtake the packet that says why.
+   */
   close(_code: number): void {
     this.#receiver = null;
-    if (this.#isClosing || this.#isClosed) return;
+    if (this.#isClosing || this.#isEnded) return;
     this.#isClosing = true;
-    if (!this.#isWriting) return this.#end();
     this.#patience = setTimeout(() => this.#end(), CLOSE_PATIENCE_MS);
+    if (!this.#isWriting) this.#write().catch((cause) => this.#fail(cause));
+  }
+
+  #fail(cause: unknown): void {
+    this.#owner.log.error("TCP stream failed", cause);
+    this.#end();
   }
 
   #end(): void {
     clearTimeout(this.#patience);
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.#isEnded) return;
+    this.#isEnded = true;
     this.#queued = [];
     try {
       this.#conn.close();
     } catch {
       // Closed already, by the other side.
     }
+    this.#owner.streamEnded(this);
   }
 }

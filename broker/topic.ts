@@ -25,7 +25,7 @@ export function hasWildcard(topic: string): boolean {
   return topic.includes("#") || topic.includes("+");
 }
 
-/** Whether wildcards stand alone in their level, and `#` in the last one. [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.1-3] */
+/** Whether wildcards stand alone in their level, and `#` in the last one. [MQTT-4.7.1-1] [MQTT-4.7.1-2] */
 export function isTopicFilter(topicFilter: string): boolean {
   if (topicFilter.length === 0) return false; // [MQTT-4.7.3-1]
   if (!hasWildcard(topicFilter)) return true;
@@ -74,7 +74,7 @@ export function commandOf(topic: string): string | null {
   return topic.startsWith(REQUEST_PREFIX) ? topic.slice(REQUEST_PREFIX.length) : null;
 }
 
-/** Whether a Response Topic is one the server answers on: `me/reply`, or below it. */
-export function isReplyTopic(topic: string): boolean {
-  return topic === REPLY_TOPIC || topic.startsWith("me/reply/");
+/** The topic a request is answered on: its Response Topic where that lies below `me/reply`, otherwise `me/reply`. */
+export function replyTopicOf(responseTopic: string | null): string {
+  return responseTopic?.startsWith("me/reply/") ? responseTopic : REPLY_TOPIC;
 }

@@ -1,0 +1,47 @@
+import { authenticateConnect, type Im, ImError, type Login } from "../im/mod.ts";
+import type { Log } from "../log.ts";
+import type { ConnectRefusal } from "./connect.ts";
+import type { ConnectPacket } from "./packet.ts";
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * Who a CONNECT comes from, by the IM token in its password or by the login cookie of its page; or why it is refused.
+ * Never rejects.
+ */
+export async function authenticate(
+  im: Im,
+  log: Log,
+  { userName, clientId, password }: ConnectPacket,
+  appToken: string | null,
+): Promise<Login | ConnectRefusal> {
+  if (userName === null || (password === null && appToken === null)) return "bad-credentials";
+  let token: string | null = null;
+  try {
+    if (password !== null) token = strictUtf8.decode(password);
+  } catch {
+    // A password may be any bytes; a token is text.
+    return "bad-credentials";
+  }
+  try {
+    return await authenticateConnect(im, { userId: userName, clientId, password: token, appToken });
+  } catch (error) {
+    if (error instanceof ImError) return refusalOf(error);
+    log.error("CONNECT not checked", error);
+    return "server-unavailable";
+  }
+}
+
+function refusalOf(error: ImError): ConnectRefusal {
+  switch (error.error) {
+    case "token/invalid":
+    case "token/revoked":
+      return "bad-credentials";
+    case "user/forbidden":
+      return "banned";
+    case "request/too-often":
+      return "quota-exceeded";
+    default:
+      return "server-unavailable";
+  }
+}

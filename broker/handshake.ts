@@ -1,0 +1,101 @@
+/**
+ * From the open socket to a good CONNECT. A connection drops its handshake after that, token and all.
+ */
+
+import type { Login } from "../im/mod.ts";
+import { type ConnectRefusal, malformedConnack, refuseConnect, refusedConnack } from "./connect.ts";
+import { UNSUPPORTED_CONNACK } from "./connect.ts";
+import type { Framing } from "./framing.ts";
+import type { ConnectPacket, ProtocolLevel } from "./packet.ts";
+import { readConnect, readConnectLevel } from "./packet_check.ts";
+
+/** Asks who it is; or why it may not connect. */
+export type Authenticate = (
+  connect: ConnectPacket,
+  appToken: string | null,
+) => Promise<Login | ConnectRefusal>;
+
+/** A CONNECT that is refused. */
+export interface RefusedConnect {
+  readonly connack: Uint8Array;
+  /** Counts against the address it came from. */
+  readonly isClientsFault: boolean;
+}
+
+/** A CONNECT that is let in. */
+export interface GoodConnect {
+  readonly connect: ConnectPacket;
+  readonly login: Login;
+}
+
+/** What a connection is before it is open. */
+export class Handshake {
+  #appToken: string | null;
+  #level: ProtocolLevel | null = null;
+  #connect: ConnectPacket | null = null;
+  /** Logins that ended while this one was being looked up. */
+  #endedLogins: string[] | null = null;
+  startedAtMs: number;
+
+  /** `appToken` is the login cookie of a page of our own origin; null otherwise. */
+  constructor(appToken: string | null, nowMs: number) {
+    this.#appToken = appToken;
+    this.startedAtMs = nowMs;
+  }
+
+  /** Whether a CONNECT has arrived and its login is being looked up. */
+  get isAuthenticating(): boolean {
+    return this.#connect !== null;
+  }
+
+  /**
+   * Reads the first packet: null when it goes on to {@linkcode Handshake.authenticate}.
+   *
+   * @throws {ProtocolError} when it is no well-formed CONNECT
+   */
+  read({ bytes, packetStart, bodyStart, packetEnd }: Framing): RefusedConnect | null {
+    const level = readConnectLevel(bytes, packetStart, bodyStart, packetEnd);
+    if (level === "unsupported") return { connack: UNSUPPORTED_CONNACK, isClientsFault: true };
+    this.#level = level;
+    const connect = readConnect(bytes, packetStart, bodyStart, packetEnd, level);
+    const refusal = refuseConnect(connect);
+    if (refusal !== null) return this.refuse(refusal);
+    this.#connect = connect;
+    return null;
+  }
+
+  /** Whose CONNECT it is. */
+  async authenticate(authenticate: Authenticate): Promise<GoodConnect | RefusedConnect> {
+    const connect = this.#connect!;
+    const login = await authenticate(connect, this.#appToken);
+    if (typeof login === "string") return this.refuse(login);
+    // It was found good a moment before it ended.
+    if (this.#endedLogins?.includes(login.loginId)) return this.refuse("bad-credentials");
+    return { connect, login };
+  }
+
+  /** Notes that a login has ended: it may be the one that is being looked up. */
+  noteEndedLogin(loginId: string): void {
+    if (this.isAuthenticating) (this.#endedLogins ??= []).push(loginId);
+  }
+
+  /** Refuses a CONNECT whose level is known. */
+  refuse(refusal: ConnectRefusal): RefusedConnect {
+    return {
+      connack: refusedConnack(refusal, this.#level!),
+      isClientsFault: !NOT_THE_CLIENT.has(refusal),
+    };
+  }
+
+  /** The CONNACK for a client that broke MQTT; null where nothing may be said. */
+  connackFor(reason: number): Uint8Array | null {
+    return this.#level === 5 ? malformedConnack(reason) : null;
+  }
+}
+
+/** Refusals that are no fault of the client. */
+const NOT_THE_CLIENT: ReadonlySet<ConnectRefusal> = new Set<ConnectRefusal>([
+  "server-unavailable",
+  "quota-exceeded",
+  "shutting-down",
+]);

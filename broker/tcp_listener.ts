@@ -1,0 +1,85 @@
+import type { Log } from "../log.ts";
+import type { Peer } from "./admission.ts";
+import { TcpStream, type TcpStreamOwner } from "./tcp_stream.ts";
+
+/** How long accepting rests after a failure, such as having run out of file descriptors. */
+const ACCEPT_PAUSE_MS = 100;
+
+/** What a listener needs of the broker. */
+export interface TcpListenerHost {
+  readonly log: Log;
+  /** Whether a connection from this peer is not taken now. */
+  isRefused(peer: Peer): boolean;
+  accept(stream: TcpStream): void;
+}
+
+/** Takes MQTT connections over plain TCP. */
+export class TcpListener implements TcpStreamOwner {
+  readonly log: Log;
+  readonly port: number;
+  readonly #host: TcpListenerHost;
+  readonly #listener: Deno.TcpListener;
+  readonly #streams = new Set<TcpStream>();
+  #isClosed = false;
+  #idle: (() => void)[] = [];
+
+  /** Listens at once; port 0 takes any free one. */
+  constructor(host: TcpListenerHost, options: { readonly hostname: string; readonly port: number }) {
+    this.log = host.log;
+    this.#host = host;
+    this.#listener = Deno.listen({ ...options, transport: "tcp" });
+    this.port = this.#listener.addr.port;
+    this.#accept().catch((cause) => this.log.error("TCP listener failed", cause));
+  }
+
+  async #accept(): Promise<void> {
+    while (!this.#isClosed) {
+      let conn: Deno.TcpConn;
+      try {
+        conn = await this.#listener.accept();
+      } catch (error) {
+        if (this.#isClosed) return;
+        // Out of file descriptors, or a peer that left while it was being accepted: the next one may do better.
+        this.log.warn("TCP connection not accepted", { error: String(error) });
+        await new Promise((resume) => setTimeout(resume, ACCEPT_PAUSE_MS));
+        continue;
+      }
+      this.#take(conn);
+    }
+  }
+
+  #take(conn: Deno.TcpConn): void {
+    const peer = { address: conn.remoteAddr.hostname, isTrustedProxy: false };
+    if (this.#host.isRefused(peer)) return conn.close();
+    try {
+      conn.setNoDelay(true);
+      conn.setKeepAlive(true);
+    } catch {
+      // It is gone already; reading will tell.
+    }
+    const stream = new TcpStream(conn, peer, this);
+    this.#streams.add(stream);
+    this.#host.accept(stream);
+  }
+
+  streamEnded(stream: TcpStream): void {
+    this.#streams.delete(stream);
+    if (this.#streams.size > 0) return;
+    const idle = this.#idle;
+    this.#idle = [];
+    for (const resolve of idle) resolve();
+  }
+
+  /** Takes no more connections; those it has stay. Safe to call twice. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#listener.close();
+  }
+
+  /** Resolves when the sockets of closed connections are gone too. */
+  settled(): Promise<void> {
+    if (this.#streams.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+}

@@ -1,0 +1,205 @@
+/** The strict check of CONNECT: what the codec would let pass, as bytes, in both versions. */
+import assert from "node:assert/strict";
+import { REASONS } from "../broker/protocol_error.ts";
+import {
+  connect,
+  type ConnectParts,
+  counted,
+  ILL_FORMED,
+  join,
+  NUL,
+  packet,
+  properties,
+  publish,
+  readFirst,
+  reasonOf,
+  uint16,
+  uint32,
+  userProperty,
+} from "./mqtt_bytes.ts";
+
+const MALFORMED = REASONS.malformedPacket;
+const VIOLATION = REASONS.protocolError;
+
+/** Runs one test of a CONNECT. */
+function refusesConnect(name: string, tag: string, reason: number, bytes: Uint8Array): void {
+  Deno.test(`${name} is refused${tag && ` ${tag}`}`, () => {
+    assert.equal(reasonOf(() => readFirst(bytes)), reason);
+  });
+}
+
+refusesConnect("A first packet that is no CONNECT", "[MQTT-3.1.0-1]", VIOLATION, publish("im/x"));
+refusesConnect(
+  "A CONNECT with reserved flags in its fixed header",
+  "[MQTT-2.1.3-1]",
+  MALFORMED,
+  packet(0x11, counted("MQTT"), 4),
+);
+refusesConnect("A CONNECT of another protocol", "[MQTT-3.1.2-1]", VIOLATION, connect({ name: "HTTP" }));
+refusesConnect("A CONNECT of a protocol called mqtt", "[MQTT-3.1.2-1]", VIOLATION, connect({ name: "mqtt" }));
+refusesConnect(
+  "A CONNECT that ends in its protocol name",
+  "",
+  MALFORMED,
+  packet(0x10, uint16(4), 0x4d, 0x51),
+);
+for (const level of [4, 5]) {
+  const version = level === 4 ? "3.1.1" : "5.0";
+  const refusesHere = (name: string, tag: string, reason: number, parts: ConnectParts) =>
+    refusesConnect(`A CONNECT of ${version} ${name}`, tag, reason, connect({ level, ...parts }));
+  refusesHere("with the reserved flag", "[MQTT-3.1.2-3]", MALFORMED, { flags: 0x03 });
+  const will = join(level === 5 ? properties() : [], counted("a"), counted("gone"));
+  refusesHere("with will QoS 3", level === 5 ? "[MQTT-3.1.2-12]" : "[MQTT-3.1.2-14]", MALFORMED, {
+    flags: 0x02 | 0x04 | 0x18,
+    will,
+  });
+  refusesHere("with will QoS and no will", level === 5 ? "[MQTT-3.1.2-11]" : "[MQTT-3.1.2-13]", MALFORMED, {
+    flags: 0x02 | 0x08,
+  });
+  refusesHere(
+    "with will retain and no will",
+    level === 5 ? "[MQTT-3.1.2-13]" : "[MQTT-3.1.2-15]",
+    MALFORMED,
+    {
+      flags: 0x02 | 0x20,
+    },
+  );
+  refusesHere("with a will flag and no will", "[MQTT-3.1.2-9]", MALFORMED, { flags: 0x06 });
+  for (
+    const [topic, tag] of [["", "[MQTT-4.7.3-1]"], ["a/#", "[MQTT-4.7.1-1]"], [
+      "a/+",
+      "[MQTT-4.7.1-2]",
+    ]] as const
+  ) {
+    refusesHere(`with a will to "${topic}"`, tag, MALFORMED, {
+      will: join(level === 5 ? properties() : [], counted(topic), counted("gone")),
+    });
+  }
+  refusesHere("with a will topic with U+0000", "[MQTT-1.5.4-2]", MALFORMED, {
+    will: join(level === 5 ? properties() : [], counted(NUL), counted("gone")),
+  });
+  refusesHere("with a user name flag and no user name", "[MQTT-3.1.2-17]", MALFORMED, { flags: 0x82 });
+  refusesHere("with a password flag and no password", "[MQTT-3.1.2-19]", MALFORMED, {
+    flags: 0xc2,
+    userName: "alice",
+  });
+  refusesHere("with more bytes than content", "[MQTT-3.1.4-1]", MALFORMED, { surplus: Uint8Array.of(0) });
+  refusesHere("with a password its flags do not announce", "[MQTT-3.1.2-18]", MALFORMED, {
+    flags: 0x82,
+    userName: "alice",
+    password: "secret",
+  });
+  refusesHere("with U+0000 in its client identifier", "[MQTT-3.1.3-4]", MALFORMED, { clientId: NUL });
+  refusesHere("with U+0000 in its user name", "[MQTT-3.1.3-12]", MALFORMED, { userName: NUL });
+  for (const [name, bytes] of ILL_FORMED) {
+    refusesHere(`with ${name} in its client identifier`, "[MQTT-3.1.3-4]", MALFORMED, { clientId: bytes });
+    refusesHere(`with ${name} in its user name`, "[MQTT-3.1.3-12]", MALFORMED, { userName: bytes });
+  }
+  refusesConnect(
+    `A CONNECT of ${version} that ends before its client identifier`,
+    "[MQTT-3.1.3-3]",
+    MALFORMED,
+    packet(0x10, counted("MQTT"), level, 2, uint16(0), level === 5 ? properties() : []),
+  );
+}
+refusesConnect(
+  "A CONNECT of 3.1.1 with a password and no user name",
+  "[MQTT-3.1.2-22]",
+  MALFORMED,
+  connect({ level: 4, password: "secret" }),
+);
+for (
+  const [name, reason, bytes] of [
+    ["a receive maximum of 0", VIOLATION, join(0x21, uint16(0))],
+    ["a maximum packet size of 0", VIOLATION, join(0x27, uint32(0))],
+    ["a request for problem information of 2", VIOLATION, join(0x17, 2)],
+    ["a request for response information of 2", VIOLATION, join(0x19, 2)],
+    ["a session expiry twice", VIOLATION, join(0x11, uint32(1), 0x11, uint32(1))],
+    ["authentication data and no method", VIOLATION, join(0x16, counted([1]))],
+    ["a will delay outside its will", MALFORMED, join(0x18, uint32(1))],
+    ["a server keep alive", MALFORMED, join(0x13, uint16(1))],
+    ["a topic alias", MALFORMED, join(0x23, uint16(1))],
+  ] as const
+) {
+  refusesConnect(
+    `A CONNECT of 5.0 with ${name}`,
+    "[MQTT-3.1.4-1]",
+    reason,
+    connect({ properties: properties(bytes) }),
+  );
+}
+refusesConnect(
+  "A CONNECT of 5.0 with a receive maximum among its will properties",
+  "[MQTT-3.1.4-1]",
+  MALFORMED,
+  connect({ will: join(properties(0x21, uint16(1)), counted("a"), counted("gone")) }),
+);
+
+for (const [name, level] of [["MQIsdp", 3], ["MQTT", 3], ["MQTT", 6], ["MQTT", 0], ["MQTT", 0x84]] as const) {
+  Deno.test(`${name} level ${level} is known as unsupported before the codec sees it [MQTT-3.1.2-2]`, () => {
+    assert.equal(readFirst(connect({ name, level, surplus: Uint8Array.of(1, 2, 3) })), "unsupported");
+  });
+}
+
+Deno.test("CONNECT of 3.1.1 is read with everything it says", () => {
+  const bytes = connect({
+    level: 4,
+    flags: 0xf4,
+    keepAliveSeconds: 77,
+    clientId: "cli\ufeffent",
+    will: join(counted("will/topic"), counted([0, 1])),
+    userName: "alice",
+    password: [1, 0, 255],
+  });
+  assert.deepEqual(readFirst(bytes), {
+    type: "connect",
+    level: 4,
+    clientId: "cli\ufeffent", // [MQTT-1.5.4-3]
+    userName: "alice",
+    password: Uint8Array.of(1, 0, 255),
+    clean: false,
+    keepAliveSeconds: 77,
+    will: { topic: "will/topic", qos: 2, retain: true },
+    sessionExpirySeconds: 0,
+    receiveMaximum: 65_535,
+    maxPacketBytes: Infinity,
+    wantsResponseInformation: false,
+    wantsProblemInformation: true,
+    authenticationMethod: null,
+  });
+});
+
+Deno.test("CONNECT of 5.0 is read with its properties, also with a password and no user name", () => {
+  const bytes = connect({
+    flags: 0x42,
+    password: "secret",
+    properties: properties(
+      join(0x11, uint32(3_600)),
+      join(0x21, uint16(20)),
+      join(0x27, uint32(1_000)),
+      join(0x22, uint16(5)),
+      join(0x19, 1),
+      join(0x17, 0),
+      userProperty("k", "v"),
+      userProperty("k", "v"),
+      join(0x15, counted("SCRAM")),
+      join(0x16, counted([9])),
+    ),
+  });
+  assert.deepEqual(readFirst(bytes), {
+    type: "connect",
+    level: 5,
+    clientId: "client-1",
+    userName: null,
+    password: new TextEncoder().encode("secret"),
+    clean: true,
+    keepAliveSeconds: 0,
+    will: null,
+    sessionExpirySeconds: 3_600,
+    receiveMaximum: 20,
+    maxPacketBytes: 1_000,
+    wantsResponseInformation: true,
+    wantsProblemInformation: false,
+    authenticationMethod: "SCRAM",
+  });
+});
