@@ -1,0 +1,48 @@
+import type { BenchCluster } from "./bench_cluster.ts";
+import type { Cleanup } from "./cleanup.ts";
+import type { Figure } from "./report.ts";
+import type { ServerProcess } from "./server_process.ts";
+
+/** What a scenario is given. */
+export interface Bench {
+  readonly cluster: BenchCluster;
+  readonly settings: BenchSettings;
+  readonly cleanup: Cleanup;
+  /** A server, on a database of its own in the cluster unless a place is given; with `--profile` under the profiler. */
+  startServer(place?: ServerPlace): Promise<ServerProcess>;
+  /** Prints a figure and keeps it for the record. */
+  report(figure: Figure): void;
+}
+
+/** Where a server keeps its things. */
+export interface ServerPlace {
+  /** `null`: it runs its own Postgres under `dataDir`. */
+  readonly databaseUrl: string | null;
+  /** An existing folder, which is left alone; none: a temporary one. */
+  readonly dataDir?: string;
+}
+
+/** What can be set on the command line. */
+export interface BenchSettings {
+  /** How long each rate or load is measured. */
+  readonly seconds: number;
+  /** Virtual users of `one-to-one` and `latency`. */
+  readonly users: number;
+  /** Messages each user of `one-to-one` has under way. */
+  readonly window: number;
+  /** Bytes of message text. */
+  readonly bodyBytes: number;
+}
+
+/** Something that can be measured. */
+export interface Scenario {
+  readonly name: string;
+  /** One sentence for `--help`. */
+  readonly about: string;
+  run(bench: Bench): Promise<void>;
+}
+
+/** A run whose figures would mean nothing: messages were lost, doubled or refused. */
+export class BenchError extends Error {
+  override readonly name = "BenchError";
+}
