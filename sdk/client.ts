@@ -7,6 +7,7 @@ import type { CommandName, Commands, Conversation, Entry, Event, MessageContent,
 import type { ClientEvents, ClientState } from "./events.ts";
 import { SocketLink } from "./link.ts";
 import type { EndReason, Link, LinkState, SocketLinkOptions } from "./link.ts";
+import { randomId } from "./random_id.ts";
 import { PendingRequests, RequestError } from "./requests.ts";
 import { startAfterSync, Timeline } from "./timeline.ts";
 import type { Position } from "./timeline.ts";
@@ -45,6 +46,7 @@ export class HearthClient {
   #state: ClientState = { name: "idle" };
   #connection = "";
   #opened = false;
+  #syncTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** Nothing happens before {@link open}. */
   constructor(link: Link, options: ClientOptions) {
@@ -125,7 +127,7 @@ export class HearthClient {
   send(
     conversation: Conversation,
     content: string | MessageContent,
-    clientMessageId: string = crypto.randomUUID(),
+    clientMessageId: string = randomId(),
   ): Promise<Commands["message.send"]["result"]> {
     const body = typeof content === "string"
       ? { type: 1, searchableContent: content, persistFlag: 3 }
@@ -138,13 +140,19 @@ export class HearthClient {
     this.#link.wake();
   }
 
-  /** Ends this login on the server, then closes. The client ends even when the server cannot be told. */
+  /**
+   * Ends this login on the server, then closes. Rejects with {@link RequestError}, and stays open, when the server
+   * could not be told in time: the login is then still alive.
+   */
   async logout(): Promise<void> {
     try {
-      if (this.#state.name === "online") await this.request("session.logout", {});
-    } finally {
-      this.close("logout");
+      await this.request("session.logout", {});
+    } catch (error) {
+      // The server may close the connection before its answer has come through.
+      if (this.#state.name === "ended" && this.#state.reason === "logout") return;
+      throw error;
     }
+    this.close("logout");
   }
 
   /** Closes for good; what is still unanswered is rejected. */
@@ -180,17 +188,18 @@ export class HearthClient {
         SYNC_PREFIX,
       );
       this.#pulling.clear();
-      this.#set({ name: "syncing" });
       void this.#sync(state.connection);
       return;
     }
     this.#connection = "";
+    clearTimeout(this.#syncTimer);
     if (state.name === "ended") this.#end(state.reason, state.message);
     else this.#set(state);
   }
 
   /** Subscribed already; so: sync, list (a new device), pull, then what waited. Nothing falls between. */
   async #sync(connection: string): Promise<void> {
+    if (this.#state.name !== "syncing") this.#set({ name: "syncing" });
     try {
       const held = this.position;
       const answer = await this.#askNow("sync", held === null ? {} : { ...held });
@@ -215,14 +224,18 @@ export class HearthClient {
       this.#set({ name: "online" });
       this.#requests.repeat((command, requestId, body) => void this.#link.send(command, requestId, body));
     } catch (error) {
-      if (connection !== this.#connection) return;
-      if (!(error instanceof RequestError)) throw error;
-      // The connection is up but cannot answer: look whether it lives, and try again.
-      const delayMs = error.retryAfterMs ?? 1000 + Math.random() * 2000;
-      setTimeout(() => {
-        if (connection === this.#connection) void this.#sync(connection);
-      }, delayMs);
+      this.#syncAgain(connection, error);
     }
+  }
+
+  /** The connection is up but could not answer: until it does, something may be missing. */
+  #syncAgain(connection: string, error: unknown): void {
+    if (connection !== this.#connection) return;
+    if (!(error instanceof RequestError)) throw error;
+    this.#set({ name: "syncing" });
+    const delayMs = error.retryAfterMs ?? 1000 + Math.random() * 2000;
+    clearTimeout(this.#syncTimer);
+    this.#syncTimer = setTimeout(() => void this.#sync(connection), delayMs);
   }
 
   async #listConversations(connection: string): Promise<void> {
@@ -245,7 +258,7 @@ export class HearthClient {
     command: C,
     request: Commands[C]["request"],
   ): Promise<Commands[C]["result"]> {
-    return this.#ask(command, { ...request, requestId: `${SYNC_PREFIX}${crypto.randomUUID()}` }, true);
+    return this.#ask(command, { ...request, requestId: `${SYNC_PREFIX}${randomId()}` }, true);
   }
 
   /** Pulls until nothing is missing; entries that events bring meanwhile are applied where they fit. */
@@ -301,11 +314,14 @@ export class HearthClient {
     const verdict = whole ? timeline.offer(entry.seq) : timeline.isBehind ? "pull" : "ignore";
     if (verdict === "apply") this.#tell("entry", entry);
     else if (verdict === "pull" && this.#state.name === "online") {
-      this.#pull(entry.timeline, false).catch(() => this.#link.wake());
+      const connection = this.#connection;
+      this.#pull(entry.timeline, false).catch((error: unknown) => this.#syncAgain(connection, error));
     }
   }
 
   #end(reason: EndReason, message: string): void {
+    this.#connection = "";
+    clearTimeout(this.#syncTimer);
     this.#set({ name: "ended", reason, message });
     this.#requests.refuse(endedRefusal(reason));
   }
@@ -315,9 +331,16 @@ export class HearthClient {
     this.#tell("state", state);
   }
 
+  /** An observer that throws is its owner's bug: it is reported as such and stops nothing here. */
   #tell<K extends keyof ClientEvents>(kind: K, value: ClientEvents[K]): void {
     for (const observer of this.#observers.get(kind) ?? []) {
-      (observer as (value: ClientEvents[K]) => void)(value);
+      try {
+        (observer as (value: ClientEvents[K]) => void)(value);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
     }
   }
 }

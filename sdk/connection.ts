@@ -74,6 +74,12 @@ export class Connection {
   #lastPacketId = 0;
   #receivedAtMs = 0;
   #sentAtMs = 0;
+  /** Requests at QoS 1 without their PUBACK. */
+  #inflight = 0;
+  #maxInflight = 65_535;
+  #maxPacketBytes = Infinity;
+  /** Requests that wait for a place among those. */
+  readonly #waiting: { readonly command: string; readonly body: string }[] = [];
   #acknowledgements = new Uint8Array(256);
   #acknowledged = 0;
 
@@ -110,11 +116,23 @@ export class Connection {
     return this.#opened && !this.#ended;
   }
 
-  /** Publishes a request body (JSON text) to `im/<command>`. False when the connection is not open. */
+  /**
+   * Publishes a request body (JSON text) to `im/<command>`, at QoS 1 in order and as many at once as the server
+   * takes. False when the connection is not open.
+   */
   send(command: string, body: string, qos: 0 | 1 = 1): boolean {
     if (!this.isOpen) return false;
-    this.#write(encodePublish(`im/${command}`, body, qos, qos === 0 ? 0 : this.#nextPacketId()));
+    if (qos === 0) this.#write(encodePublish(`im/${command}`, body, 0, 0));
+    else if (this.#inflight < this.#maxInflight) this.#publish(command, body);
+    else this.#waiting.push({ command, body });
     return true;
+  }
+
+  /** Whether a request is small enough for the server, which would close the connection otherwise. */
+  fits(command: string, body: string): boolean {
+    // Fixed header 5, topic 2 + 3, packet id 2, no properties 1. A UTF-16 unit is at most three bytes.
+    const room = this.#maxPacketBytes - 13 - command.length;
+    return body.length * 3 <= room || new TextEncoder().encode(body).length <= room;
   }
 
   /** Asks the server for a sign of life; ends the connection as lost when none comes within the time. */
@@ -171,6 +189,8 @@ export class Connection {
           );
         }
         if (packet.serverKeepAliveSeconds !== null) this.#keepAliveMs = packet.serverKeepAliveSeconds * 1000;
+        this.#maxInflight = packet.receiveMaximum;
+        this.#maxPacketBytes = packet.maximumPacketBytes ?? Infinity; // [MQTT-3.2.2-15]
         this.#write(encodeSubscribe(this.#nextPacketId(), "me/#", 1));
         return;
       case "suback":
@@ -181,9 +201,19 @@ export class Connection {
         return;
       case "disconnect":
         return this.#end("disconnected", packet.reasonCode, packet.reasonString || "the server disconnected");
-      case "puback":
+      case "puback": {
+        this.#inflight--;
+        const next = this.#waiting.shift();
+        if (next !== undefined) this.#publish(next.command, next.body);
+        return;
+      }
       case "pingresp":
     }
+  }
+
+  #publish(command: string, body: string): void {
+    this.#inflight++; // [MQTT-3.3.4-7]
+    this.#write(encodePublish(`im/${command}`, body, 1, this.#nextPacketId()));
   }
 
   #acknowledge(packetId: number): void {

@@ -61,8 +61,8 @@ export interface ScannedSession {
   readonly browser?: string;
   /** Its address. */
   readonly ip?: string;
-  /** Where that address is, as far as the server knows. */
-  readonly place?: string;
+  /** Where that address is, as far as it tells; "" when it tells nothing. */
+  readonly place?: "this-machine" | "local-network" | "";
   /** When it asked, ms since 1970. */
   readonly createdAt?: number;
 }
@@ -77,7 +77,7 @@ export type PollResult =
 export class LoginError extends Error {
   /** Always `LoginError`. */
   override readonly name = "LoginError";
-  /** 3 too often, 5 code expired, 6 code wrong, 8 QR gone, 10 not scanned, 13 not logged in, 14 no right, 15 invalid, 18 cancelled … */
+  /** One of `APP_ERRORS` in wire.ts: 3 too often, 5 code expired, 6 code or number wrong, 8 QR gone … */
   readonly code: number;
   /** When to try again, if the server said so. */
   readonly retryAfterMs: number | undefined;
@@ -132,7 +132,7 @@ export class HttpClient {
 
   /** Logs in with the code from the SMS; the first login of a number creates the user. */
   async loginByCode(
-    login: { mobile: string; code: string; clientId: string; platform: number },
+    login: { mobile: string; code: string; clientId: string; platform: number; device_name?: string },
   ): Promise<LoginResult> {
     return this.#loggedIn(await this.#post("/login", login));
   }
@@ -151,12 +151,12 @@ export class HttpClient {
     options: { pollSecret?: string; seen?: "scanned"; signal?: AbortSignal } = {},
   ): Promise<PollResult> {
     const { signal, ...body } = options;
-    const answer = await this.#post(`/session_login/${encodeURIComponent(token)}`, body, signal);
-    switch (answer.envelope.code) {
+    const reply = await this.#post(`/session_login/${encodeURIComponent(token)}`, body, signal);
+    switch (reply.answer.code) {
       case 0:
-        return { state: "confirmed", login: this.#loggedIn(answer) };
+        return { state: "confirmed", login: this.#loggedIn(reply) };
       case 9:
-        return { state: "scanned", userName: "", portrait: "", ...answer.envelope.result as object };
+        return { state: "scanned", userName: "", portrait: "", ...reply.answer.result as object };
       case 10:
         return { state: "waiting" };
       case 18:
@@ -164,7 +164,7 @@ export class HttpClient {
       case 8:
         return { state: "expired" };
       default:
-        throw errorOf(answer.envelope);
+        throw errorOf(reply.answer);
     }
   }
 
@@ -212,37 +212,36 @@ export class HttpClient {
     command: C,
     request: Commands[C]["request"],
   ): Promise<Commands[C]["result"]> {
-    const response = await this.#fetch(`${this.#origin}/im/${command}`, this.#init(request));
-    const reply = await response.json() as { code: number; result?: Commands[C]["result"] };
-    if (reply.code !== 0) throw new RequestError(reply as unknown as Refusal);
-    return reply.result as Commands[C]["result"];
+    const { answer } = await this.#post(`/im/${command}`, request);
+    if (answer.code !== 0) throw new RequestError(answer as unknown as Refusal);
+    return answer.result as Commands[C]["result"];
   }
 
   async #call(path: string, body: unknown, signal?: AbortSignal): Promise<unknown> {
-    const { envelope } = await this.#post(path, body, signal);
-    if (envelope.code !== 0) throw errorOf(envelope);
-    return envelope.result;
+    const { answer } = await this.#post(path, body, signal);
+    if (answer.code !== 0) throw errorOf(answer);
+    return answer.result;
   }
 
   async #post(
     path: string,
     body: unknown,
     signal?: AbortSignal,
-  ): Promise<{ envelope: Envelope; authToken: string | null }> {
+  ): Promise<{ answer: Envelope; authToken: string | null }> {
     const response = await this.#fetch(`${this.#origin}${path}`, this.#init(body, signal));
     const text = await response.text();
     try {
-      return { envelope: JSON.parse(text) as Envelope, authToken: response.headers.get("authToken") };
+      return { answer: JSON.parse(text) as Envelope, authToken: response.headers.get("authToken") };
     } catch (cause) {
+      // Not from the server itself: a proxy that cannot reach it, for instance.
       throw new TypeError(`${path} answered ${response.status} without JSON`, { cause });
     }
   }
 
-  #loggedIn(answer: { envelope: Envelope; authToken: string | null }): LoginResult {
-    if (answer.envelope.code !== 0) throw errorOf(answer.envelope);
-    const result = answer.envelope.result as Omit<LoginResult, "authToken">;
-    if (answer.authToken !== null) this.#authToken = answer.authToken;
-    return { ...result, authToken: answer.authToken };
+  #loggedIn({ answer, authToken }: { answer: Envelope; authToken: string | null }): LoginResult {
+    if (answer.code !== 0) throw errorOf(answer);
+    if (authToken !== null) this.#authToken = authToken;
+    return { ...answer.result as Omit<LoginResult, "authToken">, authToken };
   }
 
   #init(body: unknown, signal?: AbortSignal): RequestInit {

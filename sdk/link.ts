@@ -5,6 +5,8 @@
  */
 import { Connection } from "./connection.ts";
 import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
+import { randomId } from "./random_id.ts";
+import type { Refusal } from "../wire.ts";
 
 /** Why a link will not come back by itself. */
 export type EndReason = "closed" | "logout" | "kicked" | "taken-over" | "token" | "forbidden" | "protocol";
@@ -98,9 +100,18 @@ export class SocketLink implements Link {
     this.#connect();
   }
 
-  /** Sends at QoS 1; false while not up. */
-  send(command: string, _requestId: string, body: string): boolean {
-    return this.#connection?.send(command, body) ?? false;
+  /** Sends at QoS 1; false while not up. A request too large for the server is refused here. */
+  send(command: string, requestId: string, body: string): boolean {
+    const connection = this.#connection;
+    if (connection === null || !connection.isOpen) return false;
+    if (connection.fits(command, body)) return connection.send(command, body);
+    const refusal: Refusal = {
+      code: 251,
+      error: "message/too-large",
+      message: "the request is larger than the server takes",
+    };
+    this.#observer?.reply(JSON.stringify({ requestId, command, ...refusal }));
+    return true;
   }
 
   /** Probes a connection that is up, retries at once when waiting. */
@@ -121,7 +132,7 @@ export class SocketLink implements Link {
     const connection = this.#connection = new Connection(this.#options, {
       opened: () => {
         this.#upSinceMs = Date.now();
-        this.#set({ name: "up", connection: crypto.randomUUID() });
+        this.#set({ name: "up", connection: randomId() });
       },
       reply: (text) => this.#observer?.reply(text),
       event: (text) => {

@@ -6,7 +6,7 @@
  *
  * ```ts
  * const http = new HttpClient({ origin: "http://127.0.0.1:8000" });
- * const clientId = crypto.randomUUID();
+ * const clientId = randomId();
  * const login = await http.loginByCode({ mobile: "13800000000", code: "123456", clientId, platform: 0 });
  * const client = connect({
  *   url: "ws://127.0.0.1:8000/mqtt", userId: login.userId, clientId, token: login.token,
@@ -27,6 +27,7 @@ export { HttpClient, LoginError } from "./http.ts";
 export type { HttpOptions, LoginResult, Me, PcSession, PollResult, ScannedSession } from "./http.ts";
 export { backOffMs, SocketLink } from "./link.ts";
 export type { EndReason, Link, LinkObserver, LinkState, SocketLinkOptions } from "./link.ts";
+export { randomId } from "./random_id.ts";
 export { RequestError } from "./requests.ts";
 export { canShareTabs, TabLink } from "./tabs.ts";
 export { startAfterSync, Timeline } from "./timeline.ts";

@@ -4,6 +4,7 @@
  * @module
  */
 import type { CommandName, Commands, Entry, ErrorName, Refusal, Reply } from "../wire.ts";
+import { randomId } from "./random_id.ts";
 
 /** A request was refused, or got no answer in time (`server/timeout`, code 249, after `timeoutMs`). */
 export class RequestError extends Error {
@@ -53,9 +54,9 @@ export class PendingRequests {
     write: (requestId: string, body: string) => void,
     late: () => void,
   ): Promise<Commands[C]["result"]> {
-    const requestId = request.requestId ?? crypto.randomUUID();
+    const requestId = request.requestId ?? randomId();
     const full: Record<string, unknown> = { ...request, requestId };
-    if (command === "message.send") full.clientMessageId ??= crypto.randomUUID();
+    if (command === "message.send") full.clientMessageId ??= randomId();
     const send = command === "message.send" ? full as Commands["message.send"]["request"] : null;
     const body = JSON.stringify(full);
     return new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { backOffMs, HearthClient, RequestError, startAfterSync, Timeline } from "../sdk/mod.ts";
-import type { ClientState, Entry, Link, LinkObserver, LinkState } from "../sdk/mod.ts";
+import type { ClientState, Entry, Link, LinkObserver, LinkState, Refusal } from "../sdk/mod.ts";
 
 const bob = { type: 0, target: "bob", line: 0 };
 
@@ -97,13 +97,17 @@ class HandLink implements Link {
     this.#observer!.event(JSON.stringify(event));
   }
   /** Waits for the next request of a command that is not answered yet, and answers it. */
-  async answer(command: string, result: unknown, code = 0): Promise<Record<string, unknown>> {
+  async answer(
+    command: string,
+    result: unknown,
+    refusal: Partial<Refusal> | null = null,
+  ): Promise<Record<string, unknown>> {
     const at = this.sent.findIndex((request) => request.command === command);
     const body = at >= 0
       ? this.sent[at]!.body
       : await new Promise<Record<string, unknown>>((resolve) => this.#waiting.push({ command, resolve }));
     this.sent.splice(this.sent.findIndex((request) => request.body.requestId === body.requestId), 1);
-    const reply = code === 0 ? { code, result } : { code, error: "request/invalid", message: "no" };
+    const reply = refusal === null ? { code: 0, result } : { message: "no", ...refusal };
     this.#observer!.reply(JSON.stringify({ requestId: body.requestId, command, ...reply }));
     return body;
   }
@@ -182,6 +186,56 @@ Deno.test("an event without its body is pulled", async () => {
   client.close();
 });
 
+Deno.test("a pull that is refused is made up for: the client syncs again and misses nothing", async () => {
+  const link = new HandLink();
+  const { client, seqs, states } = await onlineClient(link);
+  link.event({ type: "message", ...entry(12) });
+  await link.answer("message.pull", null, { code: 4, error: "server/error", retryAfterMs: 1 });
+  await link.answer("sync", { ...synced, head: "12" });
+  const page = { ...nothingNew, entries: [entry(11), entry(12)], cursor: "12", head: "12" };
+  assert.equal((await link.answer("message.pull", page)).cursor, "10");
+  await client.online();
+  assert.deepEqual(seqs, ["11", "12"]);
+  assert.deepEqual(states.slice(-3), ["online", "syncing", "online"]);
+  client.close();
+});
+
+Deno.test("a sync that is refused is tried again on the same connection", async () => {
+  const link = new HandLink();
+  const client = new HearthClient(link, { userId: "alice", listConversations: false });
+  client.open();
+  link.state({ name: "up", connection: "1" });
+  await link.answer("sync", null, { code: 250, error: "request/too-often", retryAfterMs: 1 });
+  await link.answer("sync", synced);
+  await link.answer("message.pull", nothingNew);
+  await client.online();
+  client.close();
+});
+
+Deno.test("an observer that throws stops neither the others nor the timeline", async () => {
+  const link = new HandLink();
+  const { client, seqs } = await onlineClient(link);
+  const thrown = Promise.withResolvers<unknown>();
+  const onError = (event: ErrorEvent) => {
+    event.preventDefault();
+    thrown.resolve(event.error);
+  };
+  addEventListener("error", onError);
+  const off = client.on("entry", () => {
+    throw new Error("a bug of the page");
+  });
+  const after: string[] = [];
+  client.on("entry", ({ seq }) => after.push(seq));
+  link.event({ type: "message", ...entry(11) });
+  assert.match(String(await thrown.promise), /a bug of the page/);
+  removeEventListener("error", onError);
+  off();
+  link.event({ type: "message", ...entry(12) });
+  assert.deepEqual(seqs, ["11", "12"]);
+  assert.deepEqual(after, ["11", "12"]);
+  client.close();
+});
+
 Deno.test("an own send is an entry by its reply, before the promise resolves", async () => {
   const link = new HandLink();
   const { client, seqs } = await onlineClient(link);
@@ -191,7 +245,7 @@ Deno.test("an own send is an entry by its reply, before the promise resolves", a
   link.event({ type: "message", ...entry(12) });
   assert.deepEqual(seqs, ["11", "12"]);
   assert.equal((await sent).messageId, "5");
-  assert.match(String(request.clientMessageId), /^[0-9a-f-]{36}$/);
+  assert.match(String(request.clientMessageId), /^[0-9a-f]{32}$/);
   client.close();
 });
 
@@ -246,7 +300,7 @@ Deno.test("a refusal rejects with the code and name of the protocol's table", as
   const refused = client.request("user.search", { keyword: "" });
   await Promise.all([
     assert.rejects(refused, (error) => error instanceof RequestError && error.code === 251),
-    link.answer("user.search", null, 251),
+    link.answer("user.search", null, { code: 251, error: "request/invalid" }),
   ]);
   client.close();
 });
