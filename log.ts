@@ -49,10 +49,14 @@ export function createLog(options: LogOptions): Log {
     }
     const shown = Object.entries(fields)
       .filter(([, value]) => value !== undefined)
-      .map(([key, value]) => ` ${key}=${typeof value === "string" && /\s|=/.test(value) ? JSON.stringify(value) : value}`)
+      .map(([key, value]) =>
+        ` ${key}=${typeof value === "string" && /\s|=/.test(value) ? JSON.stringify(value) : value}`
+      )
       .join("");
     const mark = level === "info" ? "" : `${level.toUpperCase()} `;
-    write(`${time.slice(11, 23)} ${mark}${event}${shown}${cause === undefined ? "" : `: ${describe(cause)}`}`);
+    write(
+      `${time.slice(11, 23)} ${mark}${event}${shown}${cause === undefined ? "" : `: ${describe(cause)}`}`,
+    );
   };
   return {
     debug: (event, fields = {}) => emit("debug", event, fields),
