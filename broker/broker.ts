@@ -8,6 +8,7 @@ import { Connection, type ConnectionHost } from "./connection.ts";
 import { Delivery } from "./delivery.ts";
 import { Flusher } from "./flusher.ts";
 import type { BrokerLimits } from "./limits.ts";
+import { OpenStreams } from "./open_streams.ts";
 import { PeerLog } from "./peer_log.ts";
 import { Presence } from "./presence.ts";
 import { type ProtocolError, REASONS } from "./protocol_error.ts";
@@ -64,6 +65,8 @@ const RETRY_MS = 20;
 const DRAIN_STEP_MS = 50;
 /** Open requests of a connection may take so long at a drain, beyond its seconds. */
 const DRAIN_PATIENCE_MS = 10_000;
+/** How long peers may take at a drain to close their side of what we have closed. */
+const DRAIN_CLOSE_MS = 2_500;
 
 /** Holds the connections of this node, carries requests to `im` and brings its notices back. */
 export class Broker {
@@ -79,6 +82,7 @@ export class Broker {
   readonly #connections = new Set<Connection>();
   readonly #paused = new Set<Connection>();
   readonly #listeners: TcpListener[] = [];
+  readonly #streams = new OpenStreams();
   readonly #host: ConnectionHost;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #tickedAtMs = 0;
@@ -173,7 +177,7 @@ export class Broker {
     socket: WebSocket,
     options: { readonly peer: Peer; readonly appToken: string | null },
   ): void {
-    this.#accept(new WebSocketStream(socket, options.peer), options.appToken);
+    this.#accept(new WebSocketStream(socket, options.peer, this.#streams), options.appToken);
   }
 
   /**
@@ -184,6 +188,7 @@ export class Broker {
   listenTcp(options: { readonly hostname: string; readonly port: number }): { readonly port: number } {
     const listener = new TcpListener({
       log: this.#log,
+      streams: this.#streams,
       isRefused: (peer) => this.refuseConnection(peer) !== null,
       accept: (stream) => this.#accept(stream, null),
     }, options);
@@ -309,7 +314,7 @@ export class Broker {
       }
     }
     clearTimeout(this.#retryTimer);
-    await Promise.all(this.#listeners.map((listener) => listener.settled()));
+    await this.#streams.settled(DRAIN_CLOSE_MS);
     await this.#presence.settled();
   }
 }

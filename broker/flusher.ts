@@ -1,5 +1,3 @@
-import { setImmediate } from "node:timers";
-
 /** What can be flushed. */
 export interface Flushable {
   /** Managed by the flusher: whether it stands in the set. */

@@ -158,8 +158,8 @@ export class Session {
         }
         return DISCONNECT;
       case "auth":
-        // [MQTT-4.12.0-7]
-        throw new ProtocolError(REASONS.badAuthenticationMethod, "No authentication method was agreed.");
+        // "Bad authentication method" is an answer to CONNECT alone. [MQTT-3.14.2-1]
+        throw violation("No authentication method was agreed."); // [MQTT-4.12.0-7]
     }
   }
 

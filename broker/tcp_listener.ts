@@ -1,6 +1,7 @@
 import type { Log } from "../log.ts";
 import type { Peer } from "./admission.ts";
-import { TcpStream, type TcpStreamOwner } from "./tcp_stream.ts";
+import type { OpenStreams } from "./open_streams.ts";
+import { TcpStream } from "./tcp_stream.ts";
 
 /** How long accepting rests after a failure, such as having run out of file descriptors. */
 const ACCEPT_PAUSE_MS = 100;
@@ -8,28 +9,25 @@ const ACCEPT_PAUSE_MS = 100;
 /** What a listener needs of the broker. */
 export interface TcpListenerHost {
   readonly log: Log;
+  readonly streams: OpenStreams;
   /** Whether a connection from this peer is not taken now. */
   isRefused(peer: Peer): boolean;
   accept(stream: TcpStream): void;
 }
 
 /** Takes MQTT connections over plain TCP. */
-export class TcpListener implements TcpStreamOwner {
-  readonly log: Log;
+export class TcpListener {
   readonly port: number;
   readonly #host: TcpListenerHost;
   readonly #listener: Deno.TcpListener;
-  readonly #streams = new Set<TcpStream>();
   #isClosed = false;
-  #idle: (() => void)[] = [];
 
   /** Listens at once; port 0 takes any free one. */
   constructor(host: TcpListenerHost, options: { readonly hostname: string; readonly port: number }) {
-    this.log = host.log;
     this.#host = host;
     this.#listener = Deno.listen({ ...options, transport: "tcp" });
     this.port = this.#listener.addr.port;
-    this.#accept().catch((cause) => this.log.error("TCP listener failed", cause));
+    this.#accept().catch((cause) => host.log.error("TCP listener failed", cause));
   }
 
   async #accept(): Promise<void> {
@@ -40,7 +38,7 @@ export class TcpListener implements TcpStreamOwner {
       } catch (error) {
         if (this.#isClosed) return;
         // Out of file descriptors, or a peer that left while it was being accepted: the next one may do better.
-        this.log.warn("TCP connection not accepted", { error: String(error) });
+        this.#host.log.warn("TCP connection not accepted", { error: String(error) });
         await new Promise((resume) => setTimeout(resume, ACCEPT_PAUSE_MS));
         continue;
       }
@@ -57,17 +55,8 @@ export class TcpListener implements TcpStreamOwner {
     } catch {
       // It is gone already; reading will tell.
     }
-    const stream = new TcpStream(conn, peer, this);
-    this.#streams.add(stream);
-    this.#host.accept(stream);
-  }
-
-  streamEnded(stream: TcpStream): void {
-    this.#streams.delete(stream);
-    if (this.#streams.size > 0) return;
-    const idle = this.#idle;
-    this.#idle = [];
-    for (const resolve of idle) resolve();
+    const { log, streams } = this.#host;
+    this.#host.accept(new TcpStream(conn, peer, { log, streams }));
   }
 
   /** Takes no more connections; those it has stay. Safe to call twice. */
@@ -75,11 +64,5 @@ export class TcpListener implements TcpStreamOwner {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#listener.close();
-  }
-
-  /** Resolves when the sockets of closed connections are gone too. */
-  settled(): Promise<void> {
-    if (this.#streams.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
   }
 }

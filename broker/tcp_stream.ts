@@ -1,6 +1,7 @@
 import type { Log } from "../log.ts";
 import type { Peer } from "./admission.ts";
 import type { ByteReceiver, ByteStream } from "./byte_stream.ts";
+import type { OpenStreams } from "./open_streams.ts";
 
 /** Room for reading: small while little arrives, as an idle connection keeps it. */
 const LEAST_READ_BYTES = 2_048;
@@ -8,18 +9,12 @@ const MOST_READ_BYTES = 64 * 1024;
 /** How long a peer may take to read what was sent before the close, and to close its own side. */
 const CLOSE_PATIENCE_MS = 2_000;
 
-/** What a stream needs of whoever accepted it. */
-export interface TcpStreamOwner {
-  readonly log: Log;
-  /** The socket is closed. */
-  streamEnded(stream: TcpStream): void;
-}
-
 /** MQTT over plain TCP. */
 export class TcpStream implements ByteStream {
   readonly peer: Peer;
   readonly #conn: Deno.TcpConn;
-  readonly #owner: TcpStreamOwner;
+  readonly #log: Log;
+  readonly #streams: OpenStreams;
   #receiver: ByteReceiver | null = null;
   #queued: Uint8Array[] = [];
   #buffered = 0;
@@ -28,10 +23,15 @@ export class TcpStream implements ByteStream {
   #isEnded = false;
   #patience: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(conn: Deno.TcpConn, peer: Peer, owner: TcpStreamOwner) {
+  constructor(
+    conn: Deno.TcpConn,
+    peer: Peer,
+    { log, streams }: { readonly log: Log; readonly streams: OpenStreams },
+  ) {
     this.peer = peer;
     this.#conn = conn;
-    this.#owner = owner;
+    this.#log = log;
+    this.#streams = streams;
   }
 
   get bufferedAmount(): number {
@@ -40,6 +40,7 @@ export class TcpStream implements ByteStream {
 
   open(receiver: ByteReceiver): void {
     this.#receiver = receiver;
+    this.#streams.add(this);
     this.#read().catch((cause) => this.#fail(cause));
   }
 
@@ -107,7 +108,7 @@ export class TcpStream implements ByteStream {
   }
 
   #fail(cause: unknown): void {
-    this.#owner.log.error("TCP stream failed", cause);
+    this.#log.error("TCP stream failed", cause);
     this.#end();
   }
 
@@ -121,6 +122,6 @@ export class TcpStream implements ByteStream {
     } catch {
       // Closed already, by the other side.
     }
-    this.#owner.streamEnded(this);
+    this.#streams.delete(this);
   }
 }

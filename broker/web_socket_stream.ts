@@ -1,16 +1,19 @@
 import type { Peer } from "./admission.ts";
 import type { ByteReceiver, ByteStream } from "./byte_stream.ts";
+import type { OpenStreams } from "./open_streams.ts";
 
 /** MQTT over a WebSocket on the server's side. */
 export class WebSocketStream implements ByteStream {
   readonly peer: Peer;
   readonly #socket: WebSocket;
+  readonly #streams: OpenStreams;
   #receiver: ByteReceiver | null = null;
 
   /** The socket as it comes from the upgrade, before it opens. */
-  constructor(socket: WebSocket, peer: Peer) {
+  constructor(socket: WebSocket, peer: Peer, streams: OpenStreams) {
     this.peer = peer;
     this.#socket = socket;
+    this.#streams = streams;
   }
 
   get bufferedAmount(): number {
@@ -19,6 +22,7 @@ export class WebSocketStream implements ByteStream {
 
   open(receiver: ByteReceiver): void {
     this.#receiver = receiver;
+    this.#streams.add(this);
     this.#socket.binaryType = "arraybuffer";
     // The stream is its own listener: no closure per connection and event.
     this.#socket.addEventListener("message", this);
@@ -37,9 +41,10 @@ export class WebSocketStream implements ByteStream {
     } else if (event.type === "error") {
       // Without this the runtime would report an uncaught error; `close` follows.
       event.preventDefault();
-    } else if (receiver !== null) {
-      this.#detach();
-      receiver.ended();
+    } else {
+      this.#receiver = null;
+      this.#streams.delete(this);
+      receiver?.ended();
     }
   }
 
@@ -51,14 +56,9 @@ export class WebSocketStream implements ByteStream {
   }
 
   close(code: number): void {
-    this.#detach();
-    if (this.#socket.readyState <= WebSocket.OPEN) this.#socket.close(code);
-  }
-
-  /** A socket that cannot close yet must not hold on to the connection. */
-  #detach(): void {
+    // A socket that cannot close yet must not hold on to the connection.
     this.#receiver = null;
     this.#socket.removeEventListener("message", this);
-    this.#socket.removeEventListener("close", this);
+    if (this.#socket.readyState <= WebSocket.OPEN) this.#socket.close(code);
   }
 }

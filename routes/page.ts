@@ -1,7 +1,7 @@
 /** The chat page, as `scripts/build.ts` bundles it: one document, and assets whose names change with their content. */
 
 import { Hono } from "hono";
-import { etag } from "hono/etag";
+import { etag, RETAINED_304_HEADERS } from "hono/etag";
 import { ImError } from "../im/mod.ts";
 import { pagePolicy } from "./browser_safety.ts";
 import type { RouteContext, RouteEnv } from "./context.ts";
@@ -28,7 +28,9 @@ export function pageRoutes(): Hono<RouteEnv> {
   const assets = new Map<string, Asset>();
 
   // Which of the two it is, the page itself finds out; opening it changes nothing here.
-  for (const path of ["/", "/m/scan"]) app.get(path, etag(), showPage);
+  // A browser takes the policy of a 304 for the page it has kept.
+  const retainedHeaders = [...RETAINED_304_HEADERS, "content-security-policy", "permissions-policy"];
+  for (const path of ["/", "/m/scan"]) app.get(path, etag({ retainedHeaders }), showPage);
 
   app.get("/assets/:name", async (c) => {
     const name = c.req.param("name");

@@ -7,16 +7,19 @@
 import { ConfigError, processEnv, readConfig } from "../config.ts";
 import { HttpClient, RequestError } from "../sdk/mod.ts";
 import { signedHeaders } from "../tests/admin.ts";
-import { CONVERSATIONS, PEOPLE, type SeedConversation, type SeedPerson } from "./seed_conversations.ts";
+import { PEOPLE, type SeedPerson, type SeedTalk, TALKS } from "./seed_talks.ts";
 
 /** A reason that the person at the terminal can do something about. */
 class SeedError extends Error {
   override readonly name = "SeedError";
 }
 
+/** Two people may have more than one talk in their conversation. */
+const CONVERSATION_COUNT = new Set(TALKS.map(({ between }) => between.toSorted().join(" "))).size;
+
 const HELP = `deno task seed [url]
 
-Fills a running development server with ${PEOPLE.length} people and ${CONVERSATIONS.length} conversations, in Chinese and English. Running it again adds
+Fills a running development server with ${PEOPLE.length} people and ${CONVERSATION_COUNT} conversations, in Chinese and English. Running it again adds
 nothing. The url is http://127.0.0.1:8000 unless PORT says otherwise.
 
 Requests are signed with ADMIN_SECRET, or with the secret that the server keeps in DATA_DIR/admin_secret (./data).`;
@@ -84,21 +87,21 @@ async function logIn(server: Server, person: SeedPerson): Promise<HttpClient> {
 }
 
 /** Says everything in order; how many messages were new. */
-async function converse(conversation: SeedConversation, logins: Logins): Promise<number> {
-  const [first, second] = conversation.between;
+async function converse(talk: SeedTalk, logins: Logins): Promise<number> {
+  const [first, second] = talk.between;
   let made = 0;
   let lastMessageId = "";
-  for (const [i, line] of conversation.lines.entries()) {
+  for (const [i, line] of talk.lines.entries()) {
     const [from, target] = line.startsWith(">") ? [first, second] : [second, first];
     const sent = await logins.get(from)!.request("message.send", {
-      clientMessageId: `seed-${conversation.name}-${i}`,
+      clientMessageId: `seed-${talk.name}-${i}`,
       conversation: { type: 0, target, line: 0 },
       content: { type: 1, searchableContent: line.slice(2), persistFlag: 3 },
     });
     if (!("repeated" in sent)) made++;
     lastMessageId = sent.messageId;
   }
-  const readers: readonly (readonly [string, string])[] = conversation.read
+  const readers: readonly (readonly [string, string])[] = talk.read
     ? [[first, second], [second, first]]
     : [[second, first]];
   for (const [reader, target] of readers) {
@@ -116,16 +119,16 @@ async function seed(args: readonly string[]): Promise<void> {
   for (const person of PEOPLE) logins.set(person.userId, await logIn(server, person));
   const nameOf = (userId: string) => PEOPLE.find((person) => person.userId === userId)!.displayName;
   let made = 0;
-  for (const conversation of CONVERSATIONS) {
-    const added = await converse(conversation, logins);
-    const [first, second] = conversation.between.map(nameOf);
-    console.log(`${first} – ${second}: ${conversation.lines.length} messages, ${added} new`);
+  for (const talk of TALKS) {
+    const added = await converse(talk, logins);
+    const [first, second] = talk.between.map(nameOf);
+    console.log(`${first} – ${second}: ${talk.lines.length} messages, ${added} new`);
     made += added;
   }
   for (const login of logins.values()) await login.logout();
 
   const width = Math.max(...PEOPLE.map((person) => person.mobile.length));
-  console.log(`\n${PEOPLE.length} people and ${CONVERSATIONS.length} conversations, ${made} new messages.\n`);
+  console.log(`\n${PEOPLE.length} people and ${CONVERSATION_COUNT} conversations, ${made} new messages.\n`);
   console.log(`Open ${server.origin} and log in by mobile number; a development server shows the code.`);
   for (const { mobile, displayName } of PEOPLE) console.log(`  ${mobile.padEnd(width)}  ${displayName}`);
   console.log(`${PEOPLE[0]!.displayName} knows everybody and has unread messages.`);

@@ -64,7 +64,7 @@ const FINAL_REASONS: Readonly<Record<number, EndReason>> = {
   0x87: "token", // not authorized
   0x8a: "forbidden", // banned
   0x8e: "taken-over", // session taken over
-  0x98: "kicked", // administrative action
+  0x98: "logout", // administrative action; unless it was a logout, a `kicked` event came before it
 };
 
 /** How long to wait before try number `attempt` (from 0): full jitter over an exponential step, never under 100 ms. */
@@ -145,7 +145,7 @@ export class SocketLink implements Link {
     });
   }
 
-  /** The last word before the server closes: why. A 3.1.1-like close without a reason code then ends as well. */
+  /** The last word before the server closes: why. */
   #noteKick(text: string): void {
     const event: unknown = JSON.parse(text);
     if (typeof event === "object" && event !== null && "type" in event && event.type === "kicked") {
@@ -158,10 +158,7 @@ export class SocketLink implements Link {
     if (this.#state.name === "ended") return;
     if (this.#kickedReason !== null) {
       const reason = this.#kickedReason;
-      return this.#end(
-        reason === "logout" ? "logout" : reason === "forbidden" ? "forbidden" : "kicked",
-        reason,
-      );
+      return this.#end(reason === "forbidden" ? "forbidden" : "kicked", reason);
     }
     const final = end.kind === "lost" ? undefined : FINAL_REASONS[end.reasonCode];
     if (final !== undefined) return this.#end(final, end.message);

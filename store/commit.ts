@@ -7,11 +7,12 @@
  */
 
 import type { Log } from "../log.ts";
-import { flush, type LostAttempt, type Send, type SendOutcome } from "./flush.ts";
+import { flush, type LostAttempt } from "./flush.ts";
 import { MessageIdClock, messageIdTimeMs } from "./ids.ts";
 import { type LaneItem, type LaneLimits, Lanes } from "./lanes.ts";
 import { MonthGuard } from "./month_guard.ts";
 import { type PipelineConnection, SQLSTATE } from "./pipeline_connection.ts";
+import type { Send, SendOutcome } from "./send.ts";
 
 /** Limits of the queue; rows are timeline rows. */
 export interface CommitLimits extends LaneLimits {

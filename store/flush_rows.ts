@@ -1,6 +1,6 @@
 import { plainArray, textArray } from "./array_literal.ts";
-import type { Send } from "./flush.ts";
 import { messageShard } from "./ids.ts";
+import type { Send } from "./send.ts";
 import type { Sql } from "./sql.ts";
 
 /** A locked timeline while a flush numbers its messages. */

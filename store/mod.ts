@@ -19,7 +19,7 @@ export {
   type Submission,
   type SubmitOptions,
 } from "./commit.ts";
-export type { Send, SendOutcome, SendReceiver } from "./flush.ts";
+export type { Send, SendOutcome, SendReceiver } from "./send.ts";
 export { messageIdTimeMs, messageShard, randomId } from "./ids.ts";
 export {
   getTimelineState,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createLog } from "../log.ts";
 import { CommitPipeline, type CommitPipelineOptions } from "../store/commit.ts";
-import type { Send, SendOutcome } from "../store/flush.ts";
+import type { Send, SendOutcome } from "../store/send.ts";
 import { firstMessageIdAt } from "../store/ids.ts";
 import { migrate } from "../store/migrate.ts";
 import { PipelineConnection } from "../store/pipeline_connection.ts";

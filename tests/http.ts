@@ -99,7 +99,7 @@ export class Page {
   }
 }
 
-/** Sends a request byte for byte, with whatever `Host` it names, and reads until the server closes. */
+/** Sends a request byte for byte, with whatever `Host` it names, and reads the answer; the connection is closed after it. */
 export async function sendRaw(
   server: TestServer,
   request: {
@@ -120,7 +120,11 @@ export async function sendRaw(
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("");
   await connection.write(new TextEncoder().encode(`${method} ${path} HTTP/1.1\r\n${lines}\r\n${body}`));
-  const text = await new Response(connection.readable).text();
+  let text = "";
+  for await (const part of connection.readable.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    if (isWhole(text)) break;
+  }
   const [head = "", ...rest] = text.split("\r\n\r\n");
   const [first = "", ...fields] = head.split("\r\n");
   const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(first)?.[1]);
@@ -129,6 +133,16 @@ export async function sendRaw(
     return [field.slice(0, colon), field.slice(colon + 1).trim()];
   });
   return toAnswer(status, new Headers(pairs), rest.join("\r\n\r\n"));
+}
+
+/** A connection that was asked to upgrade stays open behind a refusal: the length says where the answer ends. */
+function isWhole(text: string): boolean {
+  const end = text.indexOf("\r\n\r\n");
+  if (end < 0) return false;
+  const length = /\r\ncontent-length: (\d+)\r\n/i.exec(text.slice(0, end + 2))?.[1];
+  // What follows a switch of protocols is no answer any more.
+  if (length === undefined) return text.startsWith("HTTP/1.1 101");
+  return new TextEncoder().encode(text.slice(end + 4)).length >= Number(length);
 }
 
 function toAnswer(status: number, headers: Headers, text: string): Answer {

@@ -1,5 +1,6 @@
 /** The real server on a free port, with a fresh database and a folder of its own. */
 import { type Config, type Env, readConfig } from "../config.ts";
+import type { Log } from "../log.ts";
 import { boot, type Hearth } from "../main.ts";
 import { createTestDatabase, quietLog } from "./database.ts";
 
@@ -15,8 +16,8 @@ export interface TestServer extends AsyncDisposable {
   readonly hearth: Hearth;
 }
 
-/** Starts a server; `overrides` are settings as in the environment. */
-export async function startServer(overrides: Env = {}): Promise<TestServer> {
+/** Starts a server; `overrides` are settings as in the environment, `log` is for tests that read it. */
+export async function startServer(overrides: Env = {}, log: Log = quietLog()): Promise<TestServer> {
   await using opened = new AsyncDisposableStack();
   const database = opened.use(await createTestDatabase());
   const dataDir = await Deno.makeTempDir({ prefix: "hearth-server-" });
@@ -31,7 +32,7 @@ export async function startServer(overrides: Env = {}): Promise<TestServer> {
     DRAIN_SECONDS: "0",
     ...overrides,
   });
-  const hearth = await boot(config, { log: quietLog() });
+  const hearth = await boot(config, { log });
   opened.defer(() => hearth.drain("the test is over"));
   const parts = opened.move();
   return {

@@ -262,7 +262,7 @@ Deno.test("Session keeps user properties from a client that wants no problem inf
 });
 
 Deno.test("Session refuses AUTH where no method was agreed [MQTT-4.12.0-7]", () => {
-  assert.equal(reasonOf(() => new Client(5).send(packet(0xf0))), REASONS.badAuthenticationMethod);
+  assert.equal(reasonOf(() => new Client(5).send(packet(0xf0))), REASONS.protocolError);
 });
 
 Deno.test("Session refuses to be kept beyond its connection when it was not to be", () => {
@@ -429,7 +429,7 @@ Deno.test("Session frees its window at a PUBACK or PUBREC that refuses [MQTT-4.4
 Deno.test("Session keeps the window of the smaller of both maxima [MQTT-3.3.4-9]", () => {
   for (const [receiveMaximum, window] of [[1, 1], [3, 3], [65_535, LIMITS.maxInflightOut]] as const) {
     const client = new Client(5, { receiveMaximum });
-    while (client.deliver("m", 1) === "written");
+    for (let i = 0; i < 10; i++) client.deliver("m", 1);
     assert.equal(client.session.inflightCount, window);
   }
 });

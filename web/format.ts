@@ -41,6 +41,7 @@ function dayOf(atMs: number): number {
 /** One or two characters that stand for a name: the last two of a Chinese one, initials of others. */
 export function initialsOf(name: string): string {
   const trimmed = name.trim();
+  if (trimmed === "") return "";
   if (/^\p{Script=Han}+$/u.test(trimmed)) return [...trimmed].slice(-2).join("");
   if (/^[\d\s+-]+$/.test(trimmed)) return trimmed.slice(-2);
   const words = trimmed.split(/[\s._@-]+/).filter((word) => word !== "");

@@ -1,7 +1,8 @@
 /** Every text of the page, in English and Chinese. `zh` must have the keys of `en` to compile. */
 import { computed, signal } from "@preact/signals";
-import { zh } from "./i18n_zh.ts";
 import { en } from "./i18n_en.ts";
+import { zh } from "./i18n_zh.ts";
+import { recall, remember } from "./state/storage.ts";
 
 export type TextKey = keyof typeof en;
 export type Language = "en" | "zh";
@@ -16,7 +17,7 @@ export const TEXTS: Readonly<Record<Language, Readonly<Record<TextKey, string>>>
 const STORED_AT = "hearth.language";
 
 function firstLanguage(): Language {
-  const stored = globalThis.localStorage?.getItem(STORED_AT);
+  const stored = recall(STORED_AT);
   if (stored === "en" || stored === "zh") return stored;
   return globalThis.navigator?.language?.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
@@ -30,7 +31,7 @@ export const locale = computed(() => language.value === "zh" ? "zh-CN" : "en");
 /** Changes the language and remembers it. */
 export function setLanguage(next: Language): void {
   language.value = next;
-  localStorage.setItem(STORED_AT, next);
+  remember(STORED_AT, next);
 }
 
 /** The text for a key, `{name}` replaced by `values.name`. */

@@ -10,44 +10,58 @@ interface CpuProfile {
   readonly timeDeltas: readonly number[];
 }
 
-/** Time spent in one function itself, without what it called. */
+/** Time spent in one place itself, without what it called. */
 export interface SelfTime {
-  /** Name, and file and line where there is one. */
   readonly place: string;
-  readonly us: number;
+  readonly ms: number;
   /** Of the time in which something ran. */
   readonly share: number;
+}
+
+/** Where a thread spent its time, the largest part first. */
+export interface SelfTimes {
+  readonly byFile: readonly SelfTime[];
+  readonly byFunction: readonly SelfTime[];
 }
 
 const ROOT = new URL("../../", import.meta.url).href;
 /** Pseudo-functions that stand for waiting. */
 const WAITING = ["(idle)", "(root)"];
 
-/** The functions of a profile with the most time of their own, the largest first. */
-export async function readSelfTimes(folder: string, most: number): Promise<readonly SelfTime[]> {
-  const times = new Map<string, number>();
+/** Reads the profiles in a folder. */
+export async function readSelfTimes(folder: string): Promise<SelfTimes> {
+  const byFile = new Map<string, number>(), byFunction = new Map<string, number>();
   let busyUs = 0;
+  const add = (times: Map<string, number>, place: string, us: number) => {
+    times.set(place, (times.get(place) ?? 0) + us);
+  };
   for await (const entry of Deno.readDir(folder)) {
     if (!entry.name.endsWith(".cpuprofile")) continue;
     const profile = JSON.parse(await Deno.readTextFile(`${folder}/${entry.name}`)) as CpuProfile;
-    const places = new Map(profile.nodes.map((node) => [node.id, placeOf(node.callFrame)]));
+    const frames = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]));
     profile.samples.forEach((id, i) => {
-      const place = places.get(id) ?? "(unknown)";
+      const { functionName, url, lineNumber } = frames.get(id)!;
+      if (WAITING.includes(functionName)) return;
       const us = profile.timeDeltas[i] ?? 0;
-      if (WAITING.includes(place)) return;
-      times.set(place, (times.get(place) ?? 0) + us);
+      const name = functionName === "" ? "(anonymous)" : functionName;
+      const file = fileOf(url);
       busyUs += us;
+      add(byFile, file === "" ? name : file, us);
+      add(byFunction, file === "" ? name : `${name} ${file}:${lineNumber + 1}`, us);
     });
   }
-  return [...times].sort(([, a], [, b]) => b - a).slice(0, most)
-    .map(([place, us]) => ({ place, us, share: us / busyUs }));
+  const largestFirst = (times: Map<string, number>) =>
+    [...times].sort(([, a], [, b]) => b - a).map(([place, us]) => ({
+      place,
+      ms: us / 1_000,
+      share: us / busyUs,
+    }));
+  return { byFile: largestFirst(byFile), byFunction: largestFirst(byFunction) };
 }
 
-function placeOf(frame: CpuProfile["nodes"][number]["callFrame"]): string {
-  const name = frame.functionName === "" ? "(anonymous)" : frame.functionName;
-  if (frame.url === "") return name;
-  const file = frame.url.startsWith(ROOT)
-    ? frame.url.slice(ROOT.length)
-    : frame.url.replace(/^.*\/(?=[^/]+\/[^/]+$)/, "…/");
-  return `${name} ${file}:${frame.lineNumber + 1}`;
+/** Files of ours by their path, packages by name and file, the runtime by its module; "" for native functions. */
+function fileOf(url: string): string {
+  if (url.startsWith(ROOT)) return url.slice(ROOT.length);
+  const npm = /\/npm\/registry\.npmjs\.org\/((?:@[^/]+\/)?[^/]+)\/[^/]+\/(.+)$/.exec(url);
+  return npm === null ? url : `npm:${npm[1]}/${npm[2]}`;
 }

@@ -19,6 +19,7 @@ import { store } from "./scenarios/store.ts";
 import { type ServerProcess, startServer } from "./server_process.ts";
 
 const SCENARIOS: readonly Scenario[] = [store, oneToOne, latency, idle, start, catchUp];
+const PROFILED_FILES = 30;
 const PROFILED_FUNCTIONS = 40;
 /** What a shell reports of a program that Ctrl-C ended. */
 const INTERRUPTED = 130;
@@ -60,11 +61,15 @@ class Run implements Bench {
 }
 
 async function printProfile(folder: string): Promise<void> {
-  console.log("Where the server's own thread spent its time, start and stop included:");
-  for (const { place, us, share } of await readSelfTimes(folder, PROFILED_FUNCTIONS)) {
-    console.log(
-      `  ${(share * 100).toFixed(1).padStart(5)} %  ${(us / 1_000).toFixed(0).padStart(6)} ms  ${place}`,
-    );
+  const { byFile, byFunction } = await readSelfTimes(folder);
+  console.log(
+    "\nWhere the server's own thread spent its time, start and stop included, by file and by function:",
+  );
+  for (const times of [byFile.slice(0, PROFILED_FILES), byFunction.slice(0, PROFILED_FUNCTIONS)]) {
+    for (const { place, ms, share } of times) {
+      console.log(`  ${(share * 100).toFixed(1).padStart(5)} %  ${ms.toFixed(0).padStart(6)} ms  ${place}`);
+    }
+    console.log();
   }
 }
 

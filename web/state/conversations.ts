@@ -16,9 +16,12 @@ export const conversations = computed(() => {
   return [...table.values()].sort((a, b) => b.updatedAt - a.updatedAt);
 });
 /** Unread messages over all conversations. */
-export const unreadTotal = computed(() =>
-  conversations.value.reduce((sum, { unread }) => sum + unread.count, 0)
-);
+export const unreadTotal = computed(() => {
+  version.value;
+  let sum = 0;
+  for (const { unread } of table.values()) sum += unread.count;
+  return sum;
+});
 
 const NONE = { count: 0, mentions: 0, mentionAll: 0 };
 
@@ -97,15 +100,30 @@ export async function markRead(key: string): Promise<void> {
     return;
   }
   put({ ...state, unread: NONE, readMessageId: messageId });
+  await tellRead(state.conversation, messageId);
+}
+
+/** What was read and the server has not heard of, by conversation key. */
+const untold = new Map<string, { readonly conversation: Conversation; readonly messageId: string }>();
+
+async function tellRead(conversation: Conversation, messageId: string): Promise<void> {
+  const key = keyOf(conversation);
+  untold.set(key, { conversation, messageId });
   try {
-    await requireClient().request("conversation.read", { conversation: state.conversation, messageId });
+    const { unread } = await requireClient().request("conversation.read", { conversation, messageId });
+    if (untold.get(key)?.messageId === messageId) untold.delete(key);
+    const state = table.get(key);
+    // What came after it has been counted here already.
+    if (state?.lastMessage?.messageId === messageId) put({ ...state, readMessageId: messageId, unread });
   } catch {
-    // The count comes back with the next list; the next message seen marks everything again.
+    // It stays among the untold: the next connection tells it.
   }
 }
 
 whenConnected((client) => {
   table.clear();
+  untold.clear();
+  version.value++;
   listed.value = false;
   client.on("conversations", (page) => {
     if (page.first) table.clear();
@@ -121,5 +139,9 @@ whenConnected((client) => {
     const state = table.get(keyOf(conversation));
     if (state === undefined || compareIds(readMessageId, state.readMessageId) < 0) return;
     put({ ...state, readMessageId, unread });
+  });
+  client.on("state", ({ name }) => {
+    if (name !== "online") return;
+    for (const { conversation, messageId } of [...untold.values()]) void tellRead(conversation, messageId);
   });
 });

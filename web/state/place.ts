@@ -1,6 +1,7 @@
 /** Where in the page the user is: the open conversation, kept in the address, and the open panel. */
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { conversationOf, keyOf } from "./conversations.ts";
+import { phase } from "./session.ts";
 import type { Conversation } from "../../sdk/mod.ts";
 
 /** The open conversation's key, or "". */
@@ -20,14 +21,22 @@ export function openChat(conversation: Conversation): void {
 
 /** Goes back to the list. */
 export function closeChat(): void {
-  if (openKey.value === "") return;
+  if (openKey.peek() === "") return;
   history.replaceState(null, "", location.pathname);
   openKey.value = "";
 }
 
 function readAddress(): void {
-  const key = decodeURIComponent(location.hash.slice(1));
+  const key = keyInAddress();
   openKey.value = conversationOf(key) === null ? "" : key;
+}
+
+function keyInAddress(): string {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return ""; // somebody typed a lone per cent sign
+  }
 }
 
 /** Follows the address and the focus; called once. */
@@ -38,4 +47,10 @@ export function watchPlace(): void {
   for (const kind of ["focus", "blur"]) globalThis.addEventListener(kind, look);
   document.addEventListener("visibilitychange", look);
   look();
+  // Whoever logs in next starts with the list.
+  effect(() => {
+    if (phase.value !== "login") return;
+    panel.value = null;
+    closeChat();
+  });
 }

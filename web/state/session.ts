@@ -1,8 +1,18 @@
 /** Who is logged in, and the one client that talks for him. */
-import { signal } from "@preact/signals";
-import { canShareTabs, HearthClient, HttpClient, SocketLink, TabLink } from "../../sdk/mod.ts";
+import { batch, signal } from "@preact/signals";
+import {
+  canShareTabs,
+  HearthClient,
+  HttpClient,
+  LoginError,
+  randomId,
+  SocketLink,
+  TabLink,
+} from "../../sdk/mod.ts";
 import type { ClientState, EndReason, Me } from "../../sdk/mod.ts";
+import { browserName } from "../browser_name.ts";
 import type { TextKey } from "../i18n.ts";
+import { forgetUser, recall, remember } from "./storage.ts";
 
 /** The server over HTTP; the cookie tells it who asks. */
 export const http = new HttpClient();
@@ -17,12 +27,19 @@ export const endedText = signal<TextKey | null>(null);
 export const connection = signal<ClientState>({ name: "idle" });
 
 let current: HearthClient | null = null;
+let starting = false;
 const starters = new Set<(client: HearthClient) => void>();
 
 /** How much a page pulls after it was away; beyond that, listing the conversations anew is quicker. */
 const MAX_CATCH_UP = 2000;
 /** Tabs that wait at the login page look again when this changes. */
 const LOGIN_MARK = "hearth.login";
+/** 5 is a web page. */
+const PLATFORM = 5;
+/** The code of the login paths for a login that is over. */
+const LOGIN_REQUIRED = 13;
+/** How often a server that cannot be reached is asked again. */
+const RETRY_MS = 2000;
 
 const ENDED_TEXTS: Readonly<Record<EndReason, TextKey | null>> = {
   closed: null,
@@ -46,47 +63,56 @@ export function requireClient(): HearthClient {
   return current;
 }
 
-/** This browser's installation id; every login of the browser carries it. */
-export function browserClientId(): string {
-  const stored = localStorage.getItem("hearth.clientId");
-  if (stored !== null) return stored;
-  const made = `web-${crypto.getRandomValues(new Uint8Array(12)).toHex()}`;
-  localStorage.setItem("hearth.clientId", made);
-  return made;
+/** What every login of this browser says of itself; the id of the installation stays the same. */
+export function thisBrowser(): { clientId: string; platform: number; device_name: string } {
+  const clientId = recall("hearth.clientId") ?? madeClientId;
+  remember("hearth.clientId", clientId);
+  return { clientId, platform: PLATFORM, device_name: browserName() };
 }
+const madeClientId = `web-${randomId()}`;
 
-/** Asks the server who we are and shows the chat or the login. */
-export async function start(): Promise<void> {
+/**
+ * Asks the server who we are and shows the chat or the login; `ended` is what to say there of the login before.
+ */
+export async function start(ended: TextKey | null = null): Promise<void> {
+  if (starting || current !== null) return;
+  starting = true;
   try {
     const answer = await http.me();
     if (answer === null) {
+      endedText.value = ended;
       phase.value = "login";
       return;
     }
+    endedText.value = null;
     me.value = answer;
     connect(answer);
     phase.value = "chat";
   } catch {
     phase.value = "unreachable";
-    setTimeout(() => void start(), 2000);
+    setTimeout(() => void start(ended), RETRY_MS);
+  } finally {
+    starting = false;
   }
 }
 
 /** Called after a login worked: the cookie is set. */
 export async function loggedIn(): Promise<void> {
-  endedText.value = null;
-  localStorage.setItem(LOGIN_MARK, String(Date.now()));
+  remember(LOGIN_MARK, String(Date.now()));
   await start();
 }
 
-/** Ends this browser's login. */
+/** Ends this browser's login. When the server cannot be told, it rejects and the login stays. */
 export async function logout(): Promise<void> {
-  const client = requireClient();
+  const { userId } = requireClient();
   try {
     await http.logout();
-  } finally {
-    client.close("logout");
+  } catch (error) {
+    // Refused because it is over already: what was wanted.
+    if (!(error instanceof LoginError && error.code === LOGIN_REQUIRED)) throw error;
   }
+  forgetUser(userId);
+  current?.close("logout");
 }
 
 function connect(account: Me): void {
@@ -101,15 +127,23 @@ function connect(account: Me): void {
   const client = current = new HearthClient(link, { userId: account.userId, maxCatchUp: MAX_CATCH_UP });
   client.on("state", (state) => {
     connection.value = state;
-    if (state.name === "ended") {
-      current = null;
-      me.value = null;
-      endedText.value = ENDED_TEXTS[state.reason];
-      phase.value = "login";
-    }
+    if (state.name === "ended") leave(state.reason);
   });
   for (const starter of starters) starter(client);
   client.open();
+}
+
+function leave(reason: EndReason): void {
+  batch(() => {
+    current = null;
+    me.value = null;
+    phase.value = "loading";
+  });
+  const text = ENDED_TEXTS[reason];
+  // Another tab may have logged this browser in anew, which ended the login before: that is no reason to leave.
+  if (reason === "logout" || reason === "kicked") return void start(text);
+  endedText.value = text;
+  phase.value = "login";
 }
 
 /** Wires what the browser tells the page about itself; called once. */

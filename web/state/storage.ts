@@ -27,3 +27,13 @@ export function rememberedNames(prefix: string): string[] {
     return [];
   }
 }
+
+/** The name of something that belongs to one user; ids hold no spaces. */
+export function nameForUser(userId: string, name = ""): string {
+  return `hearth.user ${userId} ${name}`;
+}
+
+/** Forgets what belongs to a user: the next person at this browser is somebody else. */
+export function forgetUser(userId: string): void {
+  for (const name of rememberedNames(nameForUser(userId))) remember(name, null);
+}

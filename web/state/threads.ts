@@ -1,10 +1,12 @@
 /** The messages of opened conversations: history that was loaded, what came since, and what is on its way out. */
-import { signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import type { Signal } from "@preact/signals";
-import { RequestError } from "../../sdk/mod.ts";
-import type { Conversation, Entry, Message } from "../../sdk/mod.ts";
+import { randomId, RequestError } from "../../sdk/mod.ts";
+import type { Conversation, Entry, HearthClient, Message } from "../../sdk/mod.ts";
 import { CONTENT_TYPES, PERSIST_FLAGS } from "../../wire.ts";
+import { errorText } from "../error_text.ts";
 import { compareIds, isShown, keyOf } from "./conversations.ts";
+import { dropFromOutbox, keepInOutbox, listOutbox } from "./outbox.ts";
 import { requireClient, whenConnected } from "./session.ts";
 
 /** A message as the page shows it. */
@@ -12,9 +14,10 @@ export interface ThreadItem {
   /** Stays the same from sending to stored, so that the bubble does. */
   readonly key: string;
   readonly message: Message;
-  readonly status: "sending" | "failed" | "stored";
-  /** Why it failed. */
-  readonly error: string | null;
+  /** `waiting`: for the network; it is sent again by itself. `failed`: it is not. */
+  readonly status: "sending" | "waiting" | "failed" | "stored";
+  /** Why it failed, or "". */
+  readonly error: string;
 }
 
 /** One conversation's messages, oldest first; what is not stored yet stands last. */
@@ -26,7 +29,11 @@ export interface Thread {
 }
 
 const threads = new Map<string, Thread>();
+/** The load whose answer counts: one that was asked for before the thread started over does not. */
+const loads = new WeakMap<Thread, object>();
 const PAGE = 50;
+/** Codes of refusals after which the same message may well be taken later. */
+const PASSING: ReadonlySet<number> = new Set([4, 249, 250]);
 
 /** The thread of a conversation; the first call loads its newest page. */
 export function threadOf(conversation: Conversation): Thread {
@@ -44,56 +51,86 @@ export function threadOf(conversation: Conversation): Thread {
 export async function loadOlder(thread: Thread): Promise<void> {
   if (thread.loading.value === "loading" || !thread.hasMore.value) return;
   thread.loading.value = "loading";
-  const before = thread.items.value.find(({ status }) => status === "stored")?.message.messageId;
+  const load = {};
+  loads.set(thread, load);
+  const before = oldestOf(thread);
   try {
     const page = await requireClient().request("message.history", {
       conversation: thread.conversation,
       count: PAGE,
       ...before !== undefined && { before },
     });
-    merge(thread, page.messages.filter(isShown).map(stored));
-    thread.hasMore.value = page.hasMore;
-    thread.loading.value = "idle";
+    if (loads.get(thread) !== load) return;
+    batch(() => {
+      merge(thread, page.messages.filter(isShown).map(stored));
+      thread.hasMore.value = page.hasMore;
+      thread.loading.value = "idle";
+    });
   } catch {
-    thread.loading.value = "failed";
+    if (loads.get(thread) === load) thread.loading.value = "failed";
   }
+}
+
+/** Drops what is stored and loads the newest page: between what is held and what comes there may be a gap. */
+function startOver(thread: Thread): void {
+  batch(() => {
+    thread.items.value = thread.items.value.filter(({ status }) => status !== "stored");
+    thread.hasMore.value = true;
+    thread.loading.value = "idle";
+  });
+  void loadOlder(thread);
+}
+
+/** The id of the oldest message held: everything from there on is here, what is older may be missing. */
+function oldestOf(thread: Thread): string | undefined {
+  return thread.items.value.find(({ status }) => status === "stored")?.message.messageId;
 }
 
 /** Sends a text; it shows at once. */
 export function sendText(conversation: Conversation, text: string): void {
-  const clientMessageId = crypto.randomUUID();
-  const client = requireClient();
   const message: Message = {
     messageId: "",
-    clientMessageId,
+    clientMessageId: randomId(),
     conversation,
-    from: client.userId,
+    from: requireClient().userId,
     content: { type: CONTENT_TYPES.text, searchableContent: text, persistFlag: PERSIST_FLAGS.counted },
     to: [],
     timestamp: Date.now(),
     editedAt: 0,
   };
-  void send(threadOf(conversation), { key: `c${clientMessageId}`, message, status: "sending", error: null });
+  void send(threadOf(conversation), message);
 }
 
-/** Sends a failed message again, as the same message. */
+/** Sends a message that failed again, as the same message. */
 export function resend(thread: Thread, item: ThreadItem): void {
-  void send(thread, { ...item, status: "sending", error: null });
+  void send(thread, item.message);
 }
 
-async function send(thread: Thread, item: ThreadItem): Promise<void> {
-  merge(thread, [item]);
-  const { conversation, content, clientMessageId } = item.message;
+async function send(thread: Thread, message: Message): Promise<void> {
+  const client = requireClient();
+  const { conversation, content, clientMessageId } = message;
+  const key = `c${clientMessageId}`;
+  keepInOutbox(message);
+  merge(thread, [{ key, message, status: "sending", error: "" }]);
+  const isStored = () => thread.items.value.find((item) => item.key === key)?.status === "stored";
   try {
-    // The entry of the reply replaces the item.
-    await requireClient().send(conversation, content, clientMessageId);
+    const { messageId, timestamp } = await client.send(conversation, content, clientMessageId);
+    dropFromOutbox(message);
+    // The entry of the reply has replaced the item, unless this was a repetition of a send that had been stored.
+    if (!isStored()) {
+      merge(thread, [{ key, message: { ...message, messageId, timestamp }, status: "stored", error: "" }]);
+    }
   } catch (error) {
-    if (thread.items.value.find(({ key }) => key === item.key)?.status === "stored") return;
-    const late = error instanceof RequestError && error.error === "server/timeout";
+    if (isStored()) return dropFromOutbox(message);
+    if (client.state.name === "ended") return;
+    const refusal = error instanceof RequestError ? error : null;
+    if (refusal === null || !PASSING.has(refusal.code)) dropFromOutbox(message);
+    const waits = refusal?.error === "server/timeout" && client.state.name !== "online";
     merge(thread, [{
-      ...item,
-      status: "failed",
-      error: late ? "" : error instanceof Error ? error.message : String(error),
+      key,
+      message,
+      status: waits ? "waiting" : "failed",
+      error: waits ? "" : errorText(error),
     }]);
   }
 }
@@ -104,11 +141,11 @@ function stored(message: Message): ThreadItem {
     key: own ? `c${message.clientMessageId}` : message.messageId,
     message,
     status: "stored",
-    error: null,
+    error: "",
   };
 }
 
-/** Puts items where they belong; the common case, one new message at the end, sorts nothing. */
+/** Puts items where they belong, in place of those with the same key. */
 function merge(thread: Thread, news: readonly ThreadItem[]): void {
   const keys = new Set(news.map(({ key }) => key));
   const items = thread.items.value.filter(({ key }) => !keys.has(key));
@@ -129,6 +166,12 @@ function apply(entry: Entry): void {
   const thread = threads.get(keyOf(conversation));
   if (thread === undefined) return;
   if ("message" in entry) {
+    const oldest = oldestOf(thread);
+    // Alone above what is held it would hide the gap between; it comes with its page.
+    if (oldest !== undefined && thread.hasMore.value && compareIds(entry.message.messageId, oldest) < 0) {
+      return;
+    }
+    if (oldest === undefined && entry.kind !== "new") return;
     if (isShown(entry.message)) merge(thread, [stored(entry.message)]);
   } else {
     thread.items.value = thread.items.value.filter(({ message }) => message.messageId !== entry.messageId);
@@ -139,21 +182,20 @@ whenConnected((client) => {
   threads.clear();
   client.on("entry", apply);
   client.on("conversations", ({ first }) => {
-    if (!first) return;
-    // A new device: between what is held and what comes there may be a gap.
-    for (const thread of threads.values()) {
-      thread.items.value = thread.items.value.filter(({ status }) => status !== "stored");
-      thread.hasMore.value = true;
-      if (thread.loading.value !== "loading") void loadOlder(thread);
-    }
+    if (first) { for (const thread of threads.values()) startOver(thread); }
   });
   client.on("state", (state) => {
     if (state.name !== "online") return;
-    for (const thread of threads.values()) {
-      if (thread.loading.value === "failed") void loadOlder(thread);
-      for (const item of thread.items.value) {
-        if (item.status === "failed" && item.error === "") resend(thread, item);
-      }
-    }
+    for (const thread of threads.values()) if (thread.loading.value === "failed") void loadOlder(thread);
+    sendWaiting(client);
   });
 });
+
+/** Sends what an earlier page, or an earlier connection, could not. */
+function sendWaiting(client: HearthClient): void {
+  for (const message of listOutbox(client.userId)) {
+    const thread = threadOf(message.conversation);
+    const held = thread.items.value.find(({ key }) => key === `c${message.clientMessageId}`);
+    if (held === undefined || held.status === "waiting") void send(thread, message);
+  }
+}

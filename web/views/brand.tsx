@@ -14,13 +14,13 @@ export function Logo() {
   );
 }
 
-/** The logo with the name. */
+/** The logo with the name; it leads to the chats. */
 export function Brand() {
   return (
-    <div class="brand">
+    <a class="brand" href="/">
       <Logo />
       <span>Hearth</span>
-    </div>
+    </a>
   );
 }
 

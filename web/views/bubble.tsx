@@ -38,11 +38,10 @@ export function Bubble(
         <button
           type="button"
           class="resend"
-          title={item.error ?? ""}
           onClick={() => resend(thread, item)}
         >
           <Icon name="alert" />
-          {t("message.failed")}
+          {item.error || t("message.failed")} <span class="resend-again">{t("message.again")}</span>
         </button>
       )}
     </div>
@@ -64,6 +63,7 @@ function MessageText({ text }: { text: string }) {
 
 const MARKS = {
   sending: { icon: "clock", label: "message.sending" },
+  waiting: { icon: "clock", label: "message.waiting" },
   failed: { icon: "alert", label: "message.failed" },
   sent: { icon: "check", label: "message.sent" },
   delivered: { icon: "checks", label: "message.delivered" },

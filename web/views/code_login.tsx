@@ -1,32 +1,10 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { LoginError } from "../../sdk/mod.ts";
+import { errorText } from "../error_text.ts";
 import { t } from "../i18n.ts";
-import { browserClientId, http, loggedIn } from "../state/session.ts";
+import { http, loggedIn, thisBrowser } from "../state/session.ts";
 
 const PAUSE_SECONDS = 60;
-
-/** What a failed call means to the person in front of the page. */
-export function loginErrorText(error: unknown): string {
-  if (!(error instanceof LoginError)) return t("error.offline");
-  switch (error.code) {
-    case 1:
-      return t("error.mobile");
-    case 3:
-    case 20:
-      return error.retryAfterMs === undefined
-        ? t("error.too_often")
-        : t("error.too_often_n", { n: Math.ceil(error.retryAfterMs / 1000) });
-    case 5:
-    case 6:
-      return t("error.code_wrong");
-    case 11:
-      return t("error.code_off");
-    case 21:
-      return t("error.blocked");
-    default:
-      return t("error.other", { message: error.message });
-  }
-}
 
 /** Counts down to 0, once a second. */
 function useCountdown(): [number, (seconds: number) => void] {
@@ -57,7 +35,7 @@ export function CodeLogin() {
     try {
       await work();
     } catch (cause) {
-      setError(loginErrorText(cause));
+      setError(errorText(cause));
       if (cause instanceof LoginError && cause.code === 3 && cause.retryAfterMs) {
         countFrom(cause.retryAfterMs / 1000);
       }
@@ -75,10 +53,11 @@ export function CodeLogin() {
     });
   const logIn = (event: Event) => {
     event.preventDefault();
+    if (sent === null && code === "") return void sendCode();
     if (!/^\+?\d{5,15}$/.test(mobile)) return setError(t("error.mobile"));
     if (!/^\d{4,8}$/.test(code)) return setError(t("error.code_missing"));
     void run(async () => {
-      await http.loginByCode({ mobile, code, clientId: browserClientId(), platform: 5 });
+      await http.loginByCode({ mobile, code, ...thisBrowser() });
       await loggedIn();
     });
   };
@@ -124,7 +103,14 @@ export function CodeLogin() {
           {sent.devCode === null ? t("code.sent") : (
             <>
               {t("code.dev")} <strong class="dev-code">{sent.devCode}</strong>{" "}
-              <button type="button" class="link" onClick={() => setCode(sent.devCode ?? "")}>
+              <button
+                type="button"
+                class="link"
+                onClick={() => {
+                  setCode(sent.devCode ?? "");
+                  codeInput.current?.focus();
+                }}
+              >
                 {t("code.dev_use")}
               </button>
             </>

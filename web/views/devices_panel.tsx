@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Device } from "../../sdk/mod.ts";
 import { fullTime } from "../format.ts";
+import { errorText } from "../error_text.ts";
 import { t, TEXTS } from "../i18n.ts";
 import type { TextKey } from "../i18n.ts";
 import { requireClient } from "../state/session.ts";
@@ -12,8 +13,7 @@ export function DevicesPanel() {
   const [devices, setDevices] = useState<readonly Device[] | null>(null);
   const [asking, setAsking] = useState<string | null>(null);
   const [error, setError] = useState("");
-  const fail = (cause: unknown) =>
-    setError(t("error.other", { message: cause instanceof Error ? cause.message : String(cause) }));
+  const fail = (cause: unknown) => setError(errorText(cause));
   useEffect(() => {
     const client = requireClient();
     const list = () => {

@@ -1,19 +1,21 @@
 import { useState } from "preact/hooks";
+import { errorText } from "../error_text.ts";
 import { t } from "../i18n.ts";
 import { panel } from "../state/place.ts";
 import { logout } from "../state/session.ts";
-import { loginErrorText } from "./code_login.tsx";
 import { Panel } from "./panel.tsx";
 
 /** Asks once before logging out. */
 export function LogoutPanel() {
   const [error, setError] = useState("");
+  const [busy, setBusy] = useState(false);
   const leave = async () => {
+    setBusy(true);
     try {
       await logout();
-      panel.value = null;
     } catch (cause) {
-      setError(loginErrorText(cause));
+      setError(errorText(cause));
+      setBusy(false);
     }
   };
   return (
@@ -24,7 +26,7 @@ export function LogoutPanel() {
         <button type="button" class="button button-quiet" onClick={() => panel.value = null}>
           {t("logout.no")}
         </button>
-        <button type="button" class="button button-main" onClick={() => void leave()}>
+        <button type="button" class="button button-main" disabled={busy} onClick={() => void leave()}>
           {t("logout.yes")}
         </button>
       </div>

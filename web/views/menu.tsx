@@ -47,6 +47,10 @@ export function Menu() {
         <Icon name="more" />
       </button>
       <div id="menu-items" class="menu-items" hidden={!open}>
+        <a class="menu-item" href="/m/scan">
+          <Icon name="scan" />
+          {t("menu.scan")}
+        </a>
         {ITEMS.map((item) => (
           <button
             key={item.panel}
@@ -54,6 +58,8 @@ export function Menu() {
             class="menu-item"
             onClick={() => {
               setOpen(false);
+              // The item is about to vanish: the panel gives the focus back to what has it now.
+              button.current?.focus();
               panel.value = item.panel;
             }}
           >

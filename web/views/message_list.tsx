@@ -20,8 +20,8 @@ export function MessageList({ thread, name }: { thread: Thread; name: string }) 
   const scroller = useRef<HTMLDivElement>(null);
   const window = useWindow(scroller, items, () => void loadOlder(thread));
   const userId = me.value?.userId;
-  // Where reading stopped when the chat was opened; the line stays there.
-  const [readTo] = useState(() => {
+  // Where reading stopped when the chat was opened; the line stays there until something is answered.
+  const [readTo, setReadTo] = useState(() => {
     const state = stateOf(keyOf(thread.conversation));
     return state !== undefined && state.unread.count > 0 ? state.readMessageId : null;
   });
@@ -33,8 +33,12 @@ export function MessageList({ thread, name }: { thread: Thread; name: string }) 
     ? 0
     : items.slice(seenAt + 1).filter(({ message }) => message.from !== userId).length;
   const ownLast = items.at(-1)?.message.from === userId ? lastKey : undefined;
+  const ownLastBefore = useRef(ownLast);
   useEffect(() => {
-    if (ownLast !== undefined) window.toEnd();
+    if (ownLast === undefined || ownLast === ownLastBefore.current) return;
+    ownLastBefore.current = ownLast;
+    setReadTo(null);
+    window.toEnd();
   }, [ownLast]);
   // A page that does not fill the pane leaves nothing to scroll: the next one is loaded at once.
   useLayoutEffect(() => {

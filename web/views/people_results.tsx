@@ -1,8 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
 import type { UserInfo } from "../../sdk/mod.ts";
+import { errorText } from "../error_text.ts";
 import { t } from "../i18n.ts";
 import { openChat } from "../state/place.ts";
-import { requireClient } from "../state/session.ts";
+import { me, requireClient } from "../state/session.ts";
 import { keepUser } from "../state/users.ts";
 import { Avatar } from "./avatar.tsx";
 
@@ -23,7 +24,7 @@ export function PeopleResults({ keyword, onChosen }: { keyword: string; onChosen
         setError("");
       } catch (cause) {
         if (current) {
-          setError(t("error.other", { message: cause instanceof Error ? cause.message : String(cause) }));
+          setError(errorText(cause));
         }
       }
     }, TYPING_PAUSE_MS);
@@ -48,7 +49,6 @@ export function PeopleResults({ keyword, onChosen }: { keyword: string; onChosen
             <button
               type="button"
               class="row"
-              aria-label={t("people.start", { name: displayName || name || userId })}
               onClick={() => {
                 openChat({ type: 0, target: userId, line: 0 });
                 onChosen();
@@ -57,7 +57,9 @@ export function PeopleResults({ keyword, onChosen }: { keyword: string; onChosen
               <Avatar userId={userId} />
               <span class="row-text">
                 <span class="row-title">{displayName || name || userId}</span>
-                <span class="row-digest">{name || userId}</span>
+                <span class="row-digest">
+                  {userId === me.value?.userId ? t("chat.myself") : name || userId}
+                </span>
               </span>
             </button>
           </li>

@@ -1,4 +1,5 @@
 import { useState } from "preact/hooks";
+import { errorText } from "../error_text.ts";
 import { t } from "../i18n.ts";
 import { me, requireClient } from "../state/session.ts";
 import { keepUser, nameOf, userOf } from "../state/users.ts";
@@ -27,7 +28,7 @@ export function ProfilePanel() {
     } catch (cause) {
       setNote({
         kind: "error",
-        text: t("error.other", { message: cause instanceof Error ? cause.message : String(cause) }),
+        text: errorText(cause),
       });
     } finally {
       setBusy(false);

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { PcSession } from "../../sdk/mod.ts";
 import { t } from "../i18n.ts";
-import { browserClientId, http, loggedIn } from "../state/session.ts";
+import { http, loggedIn, thisBrowser } from "../state/session.ts";
 import { Face } from "./avatar.tsx";
 import { Icon } from "./icon.tsx";
 import { QrPicture } from "./qr_picture.tsx";
@@ -17,17 +17,30 @@ type QrState =
   }
   | { readonly name: "cancelled" | "failed" };
 
-/** 5 is a web page. */
-const PLATFORM = 5;
+/** QR logins one after the other, until one is used, refused, or cannot be made; `show` follows them. */
+async function runQrLogins(show: (state: QrState) => void, signal: AbortSignal): Promise<void> {
+  while (await runQrLogin(show, signal) === "expired") await seen(signal);
+}
+
+/** Resolves when the page is in sight: renewing a code that nobody can see would only keep the server busy. */
+function seen(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const look = () => document.visibilityState === "visible" && resolve();
+    document.addEventListener("visibilitychange", look, { signal });
+    look();
+  });
+}
 
 /**
- * One QR login from beginning to end: `show` follows it. A code that nobody scanned is renewed when it expires; one
- * that was scanned is never thrown away before the server says it is over.
+ * One QR login from beginning to end. A code that nobody scanned has expired when its time is over; one that was
+ * scanned is never thrown away before the server says so.
  */
-async function runQrLogin(show: (state: QrState) => void, signal: AbortSignal): Promise<void> {
+async function runQrLogin(
+  show: (state: QrState) => void,
+  signal: AbortSignal,
+): Promise<"over" | "expired"> {
   show({ name: "generating" });
-  const clientId = browserClientId();
-  const session = await http.pcSession({ clientId, platform: PLATFORM, device_name: "Web" }, signal);
+  const session = await http.pcSession(thisBrowser(), signal);
   show({ name: "waiting", session });
   const expiresAtMs = Date.now() + session.expired;
   let scanned = false;
@@ -40,9 +53,15 @@ async function runQrLogin(show: (state: QrState) => void, signal: AbortSignal): 
       });
       failures = 0;
       // Confirmed is taken in any state: scan and confirm may come in the same instant.
-      if (poll.state === "confirmed") return await loggedIn();
-      if (poll.state === "cancelled") return show({ name: "cancelled" });
-      if (poll.state === "expired") return await runQrLogin(show, signal);
+      if (poll.state === "confirmed") {
+        await loggedIn();
+        return "over";
+      }
+      if (poll.state === "cancelled") {
+        show({ name: "cancelled" });
+        return "over";
+      }
+      if (poll.state === "expired") return "expired";
       if (poll.state === "scanned") {
         scanned = true;
         show({ name: "scanned", session, userName: poll.userName, portrait: poll.portrait });
@@ -51,7 +70,7 @@ async function runQrLogin(show: (state: QrState) => void, signal: AbortSignal): 
       if (signal.aborted || ++failures === 5) throw error;
       await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** failures));
     }
-    if (!scanned && Date.now() > expiresAtMs) return await runQrLogin(show, signal);
+    if (!scanned && Date.now() > expiresAtMs) return "expired";
   }
 }
 
@@ -62,7 +81,7 @@ export function QrLogin() {
   useEffect(() => {
     const ended = new AbortController();
     const show = (next: QrState) => ended.signal.aborted || setState(next);
-    runQrLogin(show, ended.signal).catch(() => show({ name: "failed" }));
+    runQrLogins(show, ended.signal).catch(() => show({ name: "failed" }));
     return () => ended.abort();
   }, [round]);
   const session = state.name === "waiting" || state.name === "scanned" ? state.session : null;

@@ -1,12 +1,13 @@
 import { useState } from "preact/hooks";
 import { LoginError } from "../../sdk/mod.ts";
 import type { ScannedSession } from "../../sdk/mod.ts";
+import { errorText } from "../error_text.ts";
 import { fullTime } from "../format.ts";
 import { t } from "../i18n.ts";
 import type { TextKey } from "../i18n.ts";
 import { http, phase } from "../state/session.ts";
 import { Brand, LanguageSwitch } from "./brand.tsx";
-import { CodeLogin, loginErrorText } from "./code_login.tsx";
+import { CodeLogin } from "./code_login.tsx";
 import { Icon } from "./icon.tsx";
 import { QrScanner } from "./qr_scanner.tsx";
 
@@ -32,7 +33,7 @@ export function ScanPage() {
         <LanguageSwitch />
       </header>
       <main class="card scan-card">
-        <h1>{t("scan.title")}</h1>
+        <h1>{t(phase.value === "chat" && state.name === "choose" ? "scan.choose" : "scan.title")}</h1>
         {phase.value === "login"
           ? (
             <>
@@ -52,7 +53,12 @@ export function ScanPage() {
 function ScanStep({ state, setState }: { state: ScanState; setState: (state: ScanState) => void }) {
   switch (state.name) {
     case "choose":
-      return <QrScanner onToken={(token) => setState({ name: "open", token })} />;
+      return (
+        <>
+          <p class="hint">{t("scan.choose_how")}</p>
+          <QrScanner onToken={(token) => setState({ name: "open", token })} />
+        </>
+      );
     case "open":
       return <OpenStep token={state.token} setState={setState} />;
     case "scanned":
@@ -73,12 +79,12 @@ function ScanStep({ state, setState }: { state: ScanState; setState: (state: Sca
 
 /** What a refusal means here; `null` when the request is over. */
 function refusalText(error: unknown): string | null {
-  if (!(error instanceof LoginError)) return loginErrorText(error);
+  if (!(error instanceof LoginError)) return errorText(error);
   if (error.code === 8 || error.code === 18) return null;
   if (error.code === 6) return t("scan.number_wrong");
   if (error.code === 14) return t("scan.taken");
   if (error.code === 15) return t("scan.number_missing");
-  return loginErrorText(error);
+  return errorText(error);
 }
 
 function useAction(setState: (state: ScanState) => void) {
@@ -118,6 +124,11 @@ function OpenStep({ token, setState }: { token: string; setState: (state: ScanSt
   );
 }
 
+const PLACES = {
+  "this-machine": "scan.place_machine",
+  "local-network": "scan.place_network",
+} as const satisfies Record<string, TextKey>;
+
 function ConfirmStep(
   { session, setState }: { session: ScannedSession; setState: (state: ScanState) => void },
 ) {
@@ -126,7 +137,7 @@ function ConfirmStep(
   const facts: readonly (readonly [TextKey, string | undefined])[] = [
     ["scan.device", session.device],
     ["scan.browser", session.browser],
-    ["scan.place", session.place],
+    ["scan.place", session.place && t(PLACES[session.place])],
     ["scan.address", session.ip],
     ["scan.time", session.createdAt === undefined ? undefined : fullTime(session.createdAt)],
   ];

@@ -4,6 +4,8 @@ import { cpuPer, readCpu } from "../cpu_time.ts";
 import { Histogram } from "../histogram.ts";
 import { PairTraffic } from "../pair_traffic.ts";
 import { describeCpu, describeTimes, type Figure } from "../report.ts";
+import { describeFlushes, readFlushes } from "../server_flushes.ts";
+import type { ServerProcess } from "../server_process.ts";
 
 /** Messages a second offered, and the p99 from sending to receiving that is wanted there. */
 const RATES: readonly { readonly perSecond: number; readonly p99Ms?: number }[] = [
@@ -24,9 +26,8 @@ export const latency: Scenario = {
   async run(bench: Bench) {
     await using server = await bench.startServer();
     const traffic = await PairTraffic.open(bench, server);
-    const processes = { serverPid: server.pid, postmasterPid: bench.cluster.postmasterPid };
     try {
-      for (const rate of RATES) await measure(bench, traffic, rate, processes);
+      for (const rate of RATES) await measure(bench, traffic, rate, server);
     } finally {
       traffic.close();
     }
@@ -37,8 +38,9 @@ async function measure(
   bench: Bench,
   traffic: PairTraffic,
   rate: { readonly perSecond: number; readonly p99Ms?: number },
-  processes: { serverPid: number; postmasterPid: number | null },
+  server: ServerProcess,
 ): Promise<void> {
+  const processes = { serverPid: server.pid, postmasterPid: bench.cluster.postmasterPid };
   const { seconds, users, bodyBytes } = bench.settings;
   const startAt = performance.now();
   const beginAt = startAt + WARM_UP_MS;
@@ -47,9 +49,9 @@ async function measure(
   const late = new Histogram();
   const sending = sendOnTime(traffic, { perSecond: rate.perSecond, startAt, beginAt, endAt }, late);
   await reach(beginAt);
-  const before = readCpu(processes);
+  const before = { cpu: readCpu(processes), flushes: await readFlushes(server) };
   await reach(endAt);
-  const after = readCpu(processes);
+  const after = { cpu: readCpu(processes), flushes: await readFlushes(server) };
   await sending;
   await traffic.drain();
   const receive = traffic.receive.percentiles();
@@ -62,8 +64,9 @@ async function measure(
     notes: [
       describeTimes("send to receive", receive),
       describeTimes("ack", traffic.acknowledge.percentiles()),
+      describeFlushes(before.flushes, after.flushes),
       `generator late p99 ${late.quantile(0.99).toFixed(1)} ms (included)`,
-      describeCpu("message", cpuPer(receive.count, before, after)),
+      describeCpu("message", cpuPer(receive.count, before.cpu, after.cpu)),
       `${
         receive.count.toLocaleString("en-US")
       } messages, ${users} senders and receivers, ${bodyBytes} bytes of text`,

@@ -3,6 +3,8 @@ import { reach } from "../clock.ts";
 import { cpuPer, readCpu } from "../cpu_time.ts";
 import { PairTraffic } from "../pair_traffic.ts";
 import { describeCpu, describeTimes } from "../report.ts";
+import { describeFlushes, readFlushes } from "../server_flushes.ts";
+import type { ServerProcess } from "../server_process.ts";
 
 const WARM_UP_MS = 4_000;
 
@@ -15,18 +17,15 @@ export const oneToOne: Scenario = {
     await using server = await bench.startServer();
     const traffic = await PairTraffic.open(bench, server);
     try {
-      await measure(bench, traffic, { serverPid: server.pid, postmasterPid: bench.cluster.postmasterPid });
+      await measure(bench, traffic, server);
     } finally {
       traffic.close();
     }
   },
 };
 
-async function measure(
-  bench: Bench,
-  traffic: PairTraffic,
-  processes: { serverPid: number; postmasterPid: number | null },
-): Promise<void> {
+async function measure(bench: Bench, traffic: PairTraffic, server: ServerProcess): Promise<void> {
+  const processes = { serverPid: server.pid, postmasterPid: bench.cluster.postmasterPid };
   const { seconds, users, window, bodyBytes } = bench.settings;
   const beginAt = performance.now() + WARM_UP_MS;
   const endAt = beginAt + seconds * 1_000;
@@ -40,9 +39,9 @@ async function measure(
   }
   await reach(beginAt);
   traffic.check();
-  const before = { cpu: readCpu(processes), done: traffic.done };
+  const before = { cpu: readCpu(processes), done: traffic.done, flushes: await readFlushes(server) };
   await reach(endAt);
-  const after = { cpu: readCpu(processes), done: traffic.done };
+  const after = { cpu: readCpu(processes), done: traffic.done, flushes: await readFlushes(server) };
   await traffic.drain();
   bench.report({
     scenario: "one-to-one",
@@ -54,6 +53,7 @@ async function measure(
       describeTimes("ack", traffic.acknowledge.percentiles()),
       describeTimes("send to receive", traffic.receive.percentiles()),
       describeCpu("message", cpuPer(after.done - before.done, before.cpu, after.cpu)),
+      describeFlushes(before.flushes, after.flushes),
       `${users} senders, ${users} receivers, ${window} under way each`,
       `${bodyBytes} bytes of text, QoS 1 both ways`,
     ],

@@ -1,4 +1,4 @@
-/** The people and conversations that `deno task seed` makes. */
+/** The people that `deno task seed` makes, and what they say. */
 
 /** Somebody to log in as. */
 export interface SeedPerson {
@@ -8,8 +8,8 @@ export interface SeedPerson {
   readonly gender: 1 | 2;
 }
 
-/** Two people and what they said to each other. */
-export interface SeedConversation {
+/** What two people said to each other, once. */
+export interface SeedTalk {
   /** Part of every clientMessageId; changing it says everything again. */
   readonly name: string;
   readonly between: readonly [string, string];
@@ -29,7 +29,7 @@ export const PEOPLE: readonly SeedPerson[] = [
   { userId: "seed-mateo", displayName: "Mateo Ruiz", mobile: "13800000006", gender: 1 },
 ];
 
-const SHORT: readonly SeedConversation[] = [
+const SHORT: readonly SeedTalk[] = [
   {
     name: "hike",
     between: ["seed-linxia", "seed-chenmo"],
@@ -85,7 +85,7 @@ const SHORT: readonly SeedConversation[] = [
     ],
   },
   {
-    name: "ordinary-words",
+    name: "chinese-words",
     between: ["seed-mateo", "seed-linxia"],
     read: true,
     lines: [
@@ -174,7 +174,7 @@ const SENTENCES: readonly string[] = [
 const LONG_LINES = 400;
 
 /** Long enough to scroll through. */
-const LONG: SeedConversation = {
+const LONG: SeedTalk = {
   name: "every-day",
   between: ["seed-linxia", "seed-mateo"],
   read: true,
@@ -188,4 +188,4 @@ const LONG: SeedConversation = {
 };
 
 /** In the order of their last message, the newest at the end. */
-export const CONVERSATIONS: readonly SeedConversation[] = [LONG, ...SHORT];
+export const TALKS: readonly SeedTalk[] = [LONG, ...SHORT];
