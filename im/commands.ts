@@ -9,7 +9,7 @@ import type { Caller } from "./caller.ts";
 import { listConversationStates, listReceipts, readConversation } from "./conversations.ts";
 import { contentShape } from "./content.ts";
 import { kickDevice, listDevices, logoutDevice } from "./devices.ts";
-import type { Execution, Outcome } from "./engine.ts";
+import type { Execution, Outcome } from "./outcome.ts";
 import type { Im } from "./im.ts";
 import { pullMessages, readHistory, sync } from "./timeline.ts";
 import { sendMessage } from "./send.ts";

@@ -11,7 +11,7 @@ import {
   markRead,
 } from "../store/mod.ts";
 import type { Caller } from "./caller.ts";
-import type { Outcome } from "./engine.ts";
+import type { Outcome } from "./outcome.ts";
 import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
 import { conversationJson, messageJson } from "./message_json.ts";

@@ -5,7 +5,7 @@
 import { getClientLogin, listDeviceLogins, revokeLoginSession } from "../store/mod.ts";
 import type { Device } from "../wire.ts";
 import type { Caller } from "./caller.ts";
-import type { Outcome } from "./engine.ts";
+import type { Outcome } from "./outcome.ts";
 import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
 import { closeLogin, devicesChanged } from "./login.ts";

@@ -16,15 +16,8 @@ import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
 import { takeCode } from "./login_codes.ts";
 import type { CloseNotice, Notice } from "./notice.ts";
+import type { Origin } from "./origin.ts";
 import { type Login, makeSecret } from "./tokens.ts";
-
-/** Where a request comes from. */
-export interface Origin {
-  /** The client's address, as text. */
-  readonly address: string;
-  /** The header of that name, or "". */
-  readonly userAgent: string;
-}
 
 /** A login just made; its secrets are told once. */
 export interface NewLogin {

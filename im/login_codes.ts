@@ -5,7 +5,7 @@
 import { addressKey, isLoopback } from "./address.ts";
 import { AppError } from "./app_error.ts";
 import type { Im } from "./im.ts";
-import type { Origin } from "./login.ts";
+import type { Origin } from "./origin.ts";
 import { sendSms } from "./sms.ts";
 
 const PURPOSE = "login";

@@ -9,18 +9,10 @@ export { AppError } from "./app_error.ts";
 export type { Caller, SendOrder } from "./caller.ts";
 export { type Command, COMMANDS } from "./commands.ts";
 export { persistFlagOf } from "./content.ts";
-export { execute, type Execution, isPipelined, type Outcome } from "./engine.ts";
+export { execute, isPipelined } from "./engine.ts";
 export { ImError } from "./error.ts";
 export { createIm, type Im, type ImOptions, type LoginLimits } from "./im.ts";
-export {
-  endLogin,
-  getMe,
-  type Installation,
-  loginByCode,
-  makeLogin,
-  type NewLogin,
-  type Origin,
-} from "./login.ts";
+export { endLogin, getMe, type Installation, loginByCode, makeLogin, type NewLogin } from "./login.ts";
 export { sendLoginCode } from "./login_codes.ts";
 export { messageJson } from "./message_json.ts";
 export type {
@@ -31,6 +23,8 @@ export type {
   NoticeReceiver,
   StoredMessageView,
 } from "./notice.ts";
+export type { Origin } from "./origin.ts";
+export type { Execution, Outcome } from "./outcome.ts";
 export { parseRequest } from "./parse.ts";
 export {
   cancelQrLogin,

@@ -10,8 +10,9 @@ import { getUser, type QrSession, randomId, sameBytes, type User, type Versioned
 import { isLoopback, isPrivate } from "./address.ts";
 import { AppError } from "./app_error.ts";
 import type { Im } from "./im.ts";
-import { type Installation, makeLogin, type NewLogin, type Origin } from "./login.ts";
+import { type Installation, makeLogin, type NewLogin } from "./login.ts";
 import { randomDigits } from "./login_codes.ts";
+import type { Origin } from "./origin.ts";
 import { hashSecret, type Login, makeSecret } from "./tokens.ts";
 import { describeUserAgent } from "./user_agent.ts";
 

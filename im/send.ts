@@ -8,7 +8,7 @@ import { areUsersKnown, type Send, type SendOutcome, type SendReceiver } from ".
 import type { Caller } from "./caller.ts";
 import { type Content, contentJson, persistFlagOf } from "./content.ts";
 import { canonicalTarget } from "./conversation.ts";
-import type { Execution, Outcome } from "./engine.ts";
+import type { Execution, Outcome } from "./outcome.ts";
 import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
 import type { StoredMessageView } from "./notice.ts";

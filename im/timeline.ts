@@ -13,7 +13,7 @@ import {
 } from "../store/mod.ts";
 import type { Caller } from "./caller.ts";
 import { canonicalTarget, targetSeenBy } from "./conversation.ts";
-import type { Outcome } from "./engine.ts";
+import type { Outcome } from "./outcome.ts";
 import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
 import { conversationJson, messageJson } from "./message_json.ts";

@@ -14,11 +14,12 @@ import {
 } from "../store/mod.ts";
 import { PROFILE_FIELDS, type UserInfo } from "../wire.ts";
 import type { Caller } from "./caller.ts";
-import type { Outcome } from "./engine.ts";
+import type { Outcome } from "./outcome.ts";
 import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
-import { type Installation, makeLogin, type NewLogin, type Origin } from "./login.ts";
+import { type Installation, makeLogin, type NewLogin } from "./login.ts";
 import type { Notice } from "./notice.ts";
+import type { Origin } from "./origin.ts";
 
 /** What a stranger is told of a user. */
 function publicInfo(user: User): UserInfo {

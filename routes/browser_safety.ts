@@ -6,7 +6,8 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { ImError } from "../im/mod.ts";
 import { originOf } from "./client.ts";
-import type { RouteConfig, RouteContext, RouteEnv } from "./context.ts";
+import type { RouteContext, RouteEnv } from "./context.ts";
+import type { RouteConfig } from "./route_config.ts";
 
 const YEAR_SECONDS = 31_536_000;
 /** How long a browser remembers what another origin may do. */

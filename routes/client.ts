@@ -3,7 +3,7 @@
 import type { Peer } from "../broker/mod.ts";
 import { addressKey, isLoopback } from "../im/mod.ts";
 import { AddressRanges, plainAddress } from "./address_ranges.ts";
-import type { RouteConfig } from "./context.ts";
+import type { RouteConfig } from "./route_config.ts";
 
 /** Who makes a request, and what he calls this server. */
 export interface Client {

@@ -3,25 +3,7 @@ import type { Broker } from "../broker/mod.ts";
 import type { Im } from "../im/mod.ts";
 import type { Log } from "../log.ts";
 import type { Client } from "./client.ts";
-
-/** What the routes are told of the configuration. */
-export interface RouteConfig {
-  readonly mode: "development" | "production";
-  /** The origin people open; null: taken from each request. */
-  readonly publicUrl: string | null;
-  /** Addresses and CIDR ranges of proxies whose forwarded headers are believed. */
-  readonly trustedProxies: readonly string[];
-  readonly allowedOrigins: readonly string[];
-  readonly smsProvider: "log" | "webhook" | "none";
-  /** null: `/metrics` is for this machine alone. */
-  readonly metricsToken: string | null;
-  readonly limits: {
-    /** The largest request body, as over MQTT. */
-    readonly maxPacketBytes: number;
-    /** WebSocket ping and pong. */
-    readonly idleTimeoutSeconds: number;
-  };
-}
+import type { RouteConfig } from "./route_config.ts";
 
 /** What the routes are made of. */
 export interface RouteOptions {

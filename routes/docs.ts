@@ -1,10 +1,10 @@
 /** `/openapi.json`, and the same for people at `/docs`: a page without a script, made on the server. */
 
-import { type Context, Hono } from "hono";
+import { Hono } from "hono";
 import { html } from "hono/html";
 import { APP_ERRORS, ERRORS } from "../wire.ts";
 import type { RouteEnv, RouteOptions } from "./context.ts";
-import { type ApiDocument, makeApiDocument } from "./openapi.ts";
+import { type ApiDocument, describeOther, makeApiDocument } from "./openapi.ts";
 
 type Html = ReturnType<typeof html>;
 type Operation = NonNullable<NonNullable<ApiDocument["paths"][string]>["post"]>;
@@ -37,15 +37,23 @@ export function docsRoutes(app: Hono<RouteEnv>, { version }: RouteOptions): Hono
   let made: Promise<ApiDocument> | null = null;
   const getDocument = () => made ??= makeApiDocument(app, version);
 
-  docs.get("/openapi.json", async (c) => c.json(await getDocument()));
+  docs.get(
+    "/openapi.json",
+    describeOther({ tag: "pages", summary: "This document", answers: { 200: "OpenAPI 3.1" } }),
+    async (c) => c.json(await getDocument()),
+  );
   docs.get("/docs/style.css", async (c) => {
     const style = await Deno.readTextFile(new URL("docs.css", import.meta.url));
     return c.body(style, 200, { "content-type": "text/css; charset=utf-8" });
   });
-  docs.get("/docs", async (c: Context) => {
-    c.header("content-security-policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'");
-    return c.html(showDocument(await getDocument()));
-  });
+  docs.get(
+    "/docs",
+    describeOther({ tag: "pages", summary: "The same for people", answers: { 200: "HTML" } }),
+    async (c) => {
+      c.header("content-security-policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'");
+      return c.html(showDocument(await getDocument()));
+    },
+  );
   return docs;
 }
 

@@ -24,7 +24,8 @@ import { refuseCommand } from "./refusals.ts";
 import { routeRoutes } from "./route.ts";
 import { serverApiRoutes } from "./server_api.ts";
 
-export type { RouteConfig, RouteOptions } from "./context.ts";
+export type { RouteOptions } from "./context.ts";
+export type { RouteConfig } from "./route_config.ts";
 
 /** The HTTP application. */
 export interface App {

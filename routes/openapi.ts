@@ -15,7 +15,11 @@ export type ApiDocument = Awaited<ReturnType<typeof generateSpecs>>;
 
 /** Groups of paths, in the order they are shown. */
 const TAGS = [
-  { name: "login", description: "Accounts and QR login. HTTP 200 with `{code, message, result}`." },
+  {
+    name: "login",
+    description:
+      "Accounts and QR login. HTTP 200 with `{code, message, result}`; 413 and 429 for limits, 403 for other pages.",
+  },
   {
     name: "commands",
     description:
@@ -27,6 +31,7 @@ const TAGS = [
   },
   { name: "connection", description: "Where and how a client connects." },
   { name: "operations", description: "For whoever runs the server." },
+  { name: "pages", description: "For people." },
 ] as const;
 
 const SECURITY_SCHEMES = {
@@ -119,7 +124,7 @@ export function describeServerApi(about: {
 
 /** Describes any other path. */
 export function describeOther(about: {
-  readonly tag: "connection" | "operations";
+  readonly tag: "connection" | "operations" | "pages";
   readonly summary: string;
   /** Status → what it means, with the shape of the JSON where there is one. */
   readonly answers: Readonly<Record<number, string | readonly [string, z.ZodType]>>;

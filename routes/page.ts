@@ -5,6 +5,7 @@ import { etag, RETAINED_304_HEADERS } from "hono/etag";
 import { ImError } from "../im/mod.ts";
 import { pagePolicy } from "./browser_safety.ts";
 import type { RouteContext, RouteEnv } from "./context.ts";
+import { describeOther } from "./openapi.ts";
 
 const DIST = new URL("../web/dist/", import.meta.url);
 
@@ -30,9 +31,18 @@ export function pageRoutes(): Hono<RouteEnv> {
   // Which of the two it is, the page itself finds out; opening it changes nothing here.
   // A browser takes the policy of a 304 for the page it has kept.
   const retainedHeaders = [...RETAINED_304_HEADERS, "content-security-policy", "permissions-policy"];
-  for (const path of ["/", "/m/scan"]) app.get(path, etag({ retainedHeaders }), showPage);
+  const pages = { "/": "The chat", "/m/scan": "The phone's page after scanning a QR login" };
+  for (const [path, summary] of Object.entries(pages)) {
+    const description = describeOther({ tag: "pages", summary, answers: { 200: "HTML" } });
+    app.get(path, description, etag({ retainedHeaders }), showPage);
+  }
 
-  app.get("/assets/:name", async (c) => {
+  const assetDescription = describeOther({
+    tag: "pages",
+    summary: "What the page is made of",
+    answers: { 200: "A file that never changes", 404: "No such file" },
+  });
+  app.get("/assets/:name", assetDescription, async (c) => {
     const name = c.req.param("name");
     const type = TYPES.get(ASSET_NAME.exec(name)?.[1] ?? "");
     if (type === undefined) throw noSuchFile();

@@ -6,7 +6,7 @@
  */
 
 import type { Log } from "../log.ts";
-import type { LoginSession } from "./login_sessions.ts";
+import type { LoginSession } from "./login_session.ts";
 import { StartError } from "./start_error.ts";
 
 /** Where the key-value store is. */

@@ -4,24 +4,9 @@
  */
 
 import { randomId } from "./ids.ts";
+import type { LoginSession } from "./login_session.ts";
 import { isUniqueViolation } from "./sql.ts";
 import type { Store } from "./store.ts";
-
-/** A login on one installation; only hashes of its two secrets are kept. */
-export interface LoginSession {
-  readonly id: string;
-  readonly userId: string;
-  /** Whether the account was deleted. */
-  readonly userDeleted: boolean;
-  readonly clientId: string;
-  readonly platform: number;
-  readonly deviceName: string;
-  /** SHA-256. */
-  readonly imTokenHash: Uint8Array;
-  /** SHA-256. */
-  readonly appTokenHash: Uint8Array;
-  readonly lastActiveAtMs: number;
-}
 
 /** A login that is over. */
 export interface EndedLogin {

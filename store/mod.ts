@@ -53,6 +53,7 @@ export {
   sameBytes,
   type Versioned,
 } from "./kv.ts";
+export type { LoginSession } from "./login_session.ts";
 export {
   createLoginSession,
   type DeviceLogin,
@@ -61,7 +62,6 @@ export {
   type FoundLogin,
   getClientLogin,
   listDeviceLogins,
-  type LoginSession,
   type NewLoginSession,
   type ReplacedLogins,
   revokeLoginSession,

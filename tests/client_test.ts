@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { AddressRanges, plainAddress } from "../routes/address_ranges.ts";
 import { type Client, Clients, limitKey } from "../routes/client.ts";
-import type { RouteConfig } from "../routes/context.ts";
+import type { RouteConfig } from "../routes/route_config.ts";
 
 const config: RouteConfig = {
   mode: "development",

@@ -99,7 +99,7 @@ export class Page {
   }
 }
 
-/** Sends a request byte for byte, with whatever `Host` it names, and reads the answer; the connection is closed after it. */
+/** Sends a request byte for byte, with whatever `Host` it names; the connection is closed after the answer. */
 export async function sendRaw(
   server: TestServer,
   request: {

@@ -61,26 +61,22 @@ export const PHONE: BrowserContextOptions = {
 export class Rig {
   #program: Program | null = null;
   #browser: Browser | null = null;
-  #pictures = "";
+  /** The folder that `HEARTH_SCREENSHOTS` names; no pictures are taken without. */
+  readonly #pictures = Deno.env.get("HEARTH_SCREENSHOTS");
   #lastMobile = 13_900_000_000;
 
   /** Starts the program on an empty folder, and Chromium without a window. */
   async start(): Promise<void> {
-    this.#pictures = Deno.env.get("HEARTH_SCREENSHOTS") ??
-      await Deno.makeTempDir({ prefix: "hearth-pictures-" });
     [this.#program, this.#browser] = await Promise.all([
       Program.onEmptyFolder(),
       chromium.launch({ executablePath: CHROMIUM, args: FLAGS }),
     ]);
   }
 
-  /** Ends both; pictures nobody asked for go with them. */
+  /** Ends both. */
   async stop(): Promise<void> {
     await this.#browser?.close();
     await this.#program?.[Symbol.asyncDispose]();
-    if (Deno.env.get("HEARTH_SCREENSHOTS") === undefined) {
-      await Deno.remove(this.#pictures, { recursive: true });
-    }
   }
 
   /** Where the program is. */
@@ -152,8 +148,9 @@ export class Rig {
     return { ...visitor, userId, name, mobile };
   }
 
-  /** Takes a picture of the page. */
+  /** Takes a picture of the page for a person to look at, where it is wanted. */
   async picture(page: Page, name: string): Promise<void> {
+    if (this.#pictures === undefined) return;
     await page.screenshot({ path: `${this.#pictures}/${name}.png`, animations: "disabled" });
   }
 }

@@ -1,10 +1,10 @@
 /** Every text of the page, in English and Chinese. `zh` must have the keys of `en` to compile. */
 import { computed, signal } from "@preact/signals";
-import { en } from "./i18n_en.ts";
+import { en, type TextKey } from "./i18n_en.ts";
 import { zh } from "./i18n_zh.ts";
 import { recall, remember } from "./state/storage.ts";
 
-export type TextKey = keyof typeof en;
+export type { TextKey };
 export type Language = "en" | "zh";
 
 export const LANGUAGES: readonly { readonly language: Language; readonly name: string }[] = [

@@ -186,3 +186,6 @@ export const en = {
 
   "time.yesterday": "Yesterday",
 } as const;
+
+/** The name of a text. */
+export type TextKey = keyof typeof en;

@@ -1,4 +1,4 @@
-import type { TextKey } from "./i18n.ts";
+import type { TextKey } from "./i18n_en.ts";
 
 /** The texts in Chinese. */
 export const zh: Readonly<Record<TextKey, string>> = {

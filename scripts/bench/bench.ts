@@ -1,7 +1,7 @@
 import type { BenchCluster } from "./bench_cluster.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Figure } from "./report.ts";
-import type { ServerProcess } from "./server_process.ts";
+import type { ServerPlace, ServerProcess } from "./server_process.ts";
 
 /** What a scenario is given. */
 export interface Bench {
@@ -12,14 +12,6 @@ export interface Bench {
   startServer(place?: ServerPlace): Promise<ServerProcess>;
   /** Prints a figure and keeps it for the record. */
   report(figure: Figure): void;
-}
-
-/** Where a server keeps its things. */
-export interface ServerPlace {
-  /** `null`: it runs its own Postgres under `dataDir`. */
-  readonly databaseUrl: string | null;
-  /** An existing folder, which is left alone; none: a temporary one. */
-  readonly dataDir?: string;
 }
 
 /** What can be set on the command line. */

@@ -3,7 +3,7 @@
  *
  * The load comes from this process; the server under measurement is another, and so is Postgres.
  */
-import { type Bench, BenchError, type Scenario, type ServerPlace } from "./bench.ts";
+import { type Bench, BenchError, type Scenario } from "./bench.ts";
 import { type BenchCluster, openCluster } from "./bench_cluster.ts";
 import { Cleanup } from "./cleanup.ts";
 import { describeConditions, readConditions } from "./conditions.ts";
@@ -16,7 +16,7 @@ import { latency } from "./scenarios/latency.ts";
 import { oneToOne } from "./scenarios/one_to_one.ts";
 import { start } from "./scenarios/start.ts";
 import { store } from "./scenarios/store.ts";
-import { type ServerProcess, startServer } from "./server_process.ts";
+import { type ServerPlace, type ServerProcess, startServer } from "./server_process.ts";
 
 const SCENARIOS: readonly Scenario[] = [store, oneToOne, latency, idle, start, catchUp];
 const PROFILED_FILES = 30;

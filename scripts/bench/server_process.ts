@@ -1,6 +1,5 @@
 /** The server under measurement: `main.ts` as a process of its own, as an operator starts it. */
 import { freePort } from "../../tests/process.ts";
-import type { ServerPlace } from "./bench.ts";
 import { makeDataFolder } from "./bench_cluster.ts";
 import type { Cleanup } from "./cleanup.ts";
 
@@ -24,6 +23,14 @@ export interface ServerProcess extends AsyncDisposable {
   readonly startMs: number;
 }
 
+/** Where a server keeps its things. */
+export interface ServerPlace {
+  /** `null`: it runs its own Postgres under `dataDir`. */
+  readonly databaseUrl: string | null;
+  /** An existing folder, which is left alone; none: a temporary one. */
+  readonly dataDir?: string;
+}
+
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const ADMIN_SECRET = "a secret of the benchmarks alone";
 const START_LIMIT_MS = 60_000;
@@ -35,7 +42,7 @@ const INHERITED = ["PATH", "HOME", "DENO_DIR", "TMPDIR", "XDG_CACHE_HOME", "LD_L
 export async function startServer(options: ServerOptions, cleanup: Cleanup): Promise<ServerProcess> {
   await using opened = new AsyncDisposableStack();
   const dataDir = options.dataDir ?? opened.use(await makeDataFolder(cleanup)).path;
-  const port = await freePort();
+  const port = freePort();
   const env: Record<string, string> = {
     PORT: String(port),
     DATA_DIR: dataDir,

@@ -1,4 +1,5 @@
-import { type Bench, BenchError, type Scenario, type ServerPlace } from "../bench.ts";
+import { type Bench, BenchError, type Scenario } from "../bench.ts";
+import type { ServerPlace } from "../server_process.ts";
 import { makeDataFolder } from "../bench_cluster.ts";
 import type { Figure } from "../report.ts";
 
