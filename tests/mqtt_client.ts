@@ -91,7 +91,7 @@ export class RawClient implements AsyncDisposable {
     const opened = Promise.withResolvers<void>();
     socket.onopen = () => opened.resolve();
     const client = new RawClient(level, (receive) => webSocketWire(socket, receive));
-    client.closed.then(() => opened.reject(new Error("the server refused the WebSocket")));
+    client.#wire.closed.then(() => opened.reject(new Error("the server refused the WebSocket")));
     await opened.promise;
     return client;
   }

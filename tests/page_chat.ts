@@ -9,6 +9,7 @@ import {
   row,
   sendQuietly,
   textsOn,
+  until,
   write,
 } from "./page_rig.ts";
 import { startProxy } from "./tcp_proxy.ts";
@@ -161,6 +162,43 @@ export function testChat(rig: Rig): void {
     assert.deepEqual(await textsOn(anna.page), ["hello?"]);
   });
 
+  Deno.test("A message that comes while nobody looks makes a notification, once they are switched on", async () => {
+    await using anna = await rig.openAs("Anna", { permissions: ["notifications"] });
+    await using ben = await rig.openAs("Ben");
+    const { page } = anna;
+    await page.addInitScript(() => {
+      const shown: unknown[] = [];
+      // The real one, and a note of what it was asked to show.
+      class Noted extends Notification {
+        constructor(title: string, options?: NotificationOptions) {
+          super(title, options);
+          shown.push([title, options?.body]);
+        }
+      }
+      Object.assign(globalThis, { Notification: Noted, shown });
+    });
+    const shown = () => page.evaluate(() => (globalThis as unknown as { shown: unknown[] }).shown);
+    const lookAway = async () => {
+      const devtools = await anna.context.newCDPSession(page);
+      await devtools.send("Emulation.setFocusEmulationEnabled", { enabled: false });
+      await (await anna.context.newPage()).bringToFront();
+      await until("the page has lost the focus", () => page.evaluate(() => !document.hasFocus()));
+    };
+    await page.reload();
+    await page.locator(".menu > .round").click();
+    const toggle = page.getByRole("switch", { name: "Notifications" });
+    assert.equal(await toggle.getAttribute("aria-checked"), "false");
+    await toggle.click();
+    await page.locator("[role=switch][aria-checked=true]").waitFor();
+    await sendQuietly(ben, rig.url, anna.userId, "you are looking");
+    await row(page, "Ben").getByText("you are looking").waitFor();
+    assert.deepEqual(await shown(), []);
+    await lookAway();
+    await sendQuietly(ben, rig.url, anna.userId, "are you there?");
+    await until("the notification", async () => (await shown()).length > 0);
+    assert.deepEqual(await shown(), [["Ben", "are you there?"]]);
+  });
+
   Deno.test("Two tabs share one connection: both show what comes and what either sends, and one goes on when the other closes", async () => {
     await using anna = await rig.openAs("Anna");
     await using ben = await rig.openAs("Ben");
@@ -192,6 +230,7 @@ export function testChat(rig: Rig): void {
     const third = await anna.context.newPage();
     await third.goto(rig.url);
     await row(third, "Ben").waitFor();
+    await second.bringToFront();
     await (await openPanel(second, "Log out")).getByRole("button", { name: "Log out" }).click();
     for (const page of [second, third]) await page.getByText("You are logged out.").waitFor();
   });

@@ -106,7 +106,7 @@ export function testLogin(rig: Rig): void {
     await row(ben.page, "Anna Lindgren").getByRole("img", { name: "1 unread" }).waitFor();
     assert.equal(await ben.page.title(), "(1) Hearth");
     assert.equal(await mark(anna.page, "kitchen table", "Read").count(), 0, "nobody has read it yet");
-    await anna.page.locator(".composer textarea").pressSequentially("Hel");
+    await anna.page.locator(".composer textarea").pressSequentially("Hello again", { delay: 150 });
     await row(ben.page, "Anna Lindgren").getByText("typing…").waitFor();
     await anna.page.locator(".composer textarea").fill("");
 
@@ -114,7 +114,7 @@ export function testLogin(rig: Rig): void {
     await mark(anna.page, "kitchen table", "Read").waitFor();
     await ben.page.locator(".badge").waitFor({ state: "detached" });
     assert.equal(await ben.page.title(), "Hearth");
-    await ben.page.locator(".composer textarea").pressSequentially("Yes, it is.");
+    await ben.page.locator(".composer textarea").pressSequentially("Yes, it is.", { delay: 150 });
     await anna.page.locator(".chat-typing", { hasText: "Ben Carter is typing…" }).waitFor();
     await ben.page.keyboard.press("Enter");
     await bubble(anna.page, "Yes, it is.").waitFor();
@@ -290,6 +290,7 @@ export function testLogin(rig: Rig): void {
     await first.goto(rig.url);
     await first.locator(".chat-page").waitFor();
 
+    await second.bringToFront();
     await logInByCode(second, mobile);
     await sendQuietly(ben, rig.url, userId, "still there?");
     for (const page of [first, second]) await row(page, "Ben").getByText("still there?").waitFor();

@@ -73,7 +73,11 @@ async function stopReading(
 
 for (const door of DOORS) {
   Deno.test(`Who stops reading is cut off at the limit, others go on, and nothing is lost, over ${door}`, async () => {
-    await using server = await startServer({ RATE_LIMITS: "off", MAX_WAITING_BYTES: "262144" });
+    await using server = await startServer({
+      RATE_LIMITS: "off",
+      MAX_WAITING_BYTES: "262144",
+      STALLED_SECONDS: "600",
+    });
     const token = await createLogin(server, "bob");
     using _deaf = await stopReading(server, door, "bob", token);
     await using alice = await RawClient.login(server, door, "alice");

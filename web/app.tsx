@@ -3,6 +3,7 @@ import { effect } from "@preact/signals";
 import { render } from "preact";
 import { locale } from "./i18n.ts";
 import { unreadTotal } from "./state/conversations.ts";
+import { watchAttention } from "./state/notifications.ts";
 import { watchPlace } from "./state/place.ts";
 import { phase, start, watchBrowser } from "./state/session.ts";
 import { App } from "./views/app.tsx";
@@ -14,5 +15,6 @@ effect(() => {
 });
 watchBrowser();
 watchPlace();
+watchAttention();
 void start();
 render(<App />, document.getElementById("app")!);

@@ -61,7 +61,7 @@ export const en = {
 
   "list.title": "Chats",
   "list.empty": "No chats yet",
-  "list.empty_how": "The people you write to stand here.",
+  "list.empty_how": "Search for a name or a phone number and say hello.",
   "list.unread": "{n} unread",
   "list.draft": "Draft:",
   "list.you": "You: {text}",
@@ -73,7 +73,7 @@ export const en = {
   "people.clear": "Clear search",
 
   "chat.welcome": "Welcome to Hearth",
-  "chat.welcome_how": "Search for a name or a phone number and say hello.",
+  "chat.welcome_how": "Whoever you write to, and whoever writes to you, appears on the left.",
   "chat.choose": "Choose a chat",
   "chat.choose_how": "Or search for somebody and say hello.",
   "chat.back": "Back to the chats",
@@ -110,6 +110,8 @@ export const en = {
   "menu.scan": "Scan a QR code",
   "menu.profile": "Profile",
   "menu.devices": "Devices",
+  "menu.notifications": "Notifications",
+  "menu.notifications_blocked": "Blocked in the browser's settings",
   "menu.logout": "Log out",
   "menu.close": "Close",
 

@@ -63,7 +63,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
 
   "list.title": "聊天",
   "list.empty": "还没有聊天",
-  "list.empty_how": "和你聊过的人会出现在这里。",
+  "list.empty_how": "搜索名字或手机号，打个招呼吧。",
   "list.unread": "{n} 条未读",
   "list.draft": "草稿：",
   "list.you": "我：{text}",
@@ -75,7 +75,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   "people.clear": "清除搜索",
 
   "chat.welcome": "欢迎来到 Hearth",
-  "chat.welcome_how": "搜索名字或手机号，打个招呼吧。",
+  "chat.welcome_how": "和你聊天的人都会出现在左侧。",
   "chat.choose": "选择一个聊天",
   "chat.choose_how": "或者搜索一个人，打个招呼。",
   "chat.back": "返回聊天列表",
@@ -112,6 +112,8 @@ export const zh: Readonly<Record<TextKey, string>> = {
   "menu.scan": "扫一扫",
   "menu.profile": "个人资料",
   "menu.devices": "登录设备",
+  "menu.notifications": "桌面通知",
+  "menu.notifications_blocked": "已在浏览器设置中屏蔽",
   "menu.logout": "退出登录",
   "menu.close": "关闭",
 

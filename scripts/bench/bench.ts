@@ -22,6 +22,8 @@ export interface BenchSettings {
   readonly users: number;
   /** Messages each user of `one-to-one` has under way. */
   readonly window: number;
+  /** Messages a second that `latency` offers; `null` for its usual three rates. */
+  readonly rate: number | null;
   /** Bytes of message text. */
   readonly bodyBytes: number;
 }

@@ -1,12 +1,26 @@
 /** CPU time of processes, from Linux's /proc; elsewhere nothing is measured and the report says so. */
 
-/** CPU time in microseconds since each process began; `null` where it cannot be read. */
-export interface CpuReading {
+/** CPU time in microseconds; `null` where it cannot be read. */
+export interface CpuTimes {
   readonly server: number | null;
   /** The postmaster and all its children, ended ones included. */
   readonly postgres: number | null;
   /** This process, which makes the load. */
   readonly load: number | null;
+}
+
+/** CPU time since each process began. */
+export interface CpuReading extends CpuTimes {
+  /** All processors since the machine began; `null` where it cannot be read. */
+  readonly machine: { readonly busy: number; readonly total: number } | null;
+}
+
+/** CPU time of a measured span. */
+export interface CpuUse {
+  /** For one of what was counted. */
+  readonly each: CpuTimes;
+  /** What everything else on the machine took of it, 0–1: a figure is worth little where this is more than a little. */
+  readonly othersShare: number | null;
 }
 
 /** Whose CPU time is read. */
@@ -26,24 +40,30 @@ interface ProcessStat {
   readonly fields: readonly string[];
 }
 
-/** Reads the CPU time of all three at one moment. */
+/** Reads the CPU time of all three, and of the machine, at one moment. */
 export function readCpu(processes: CpuProcesses): CpuReading {
   return {
     server: processes.serverPid === null ? null : ownTime(readStat(processes.serverPid)),
     postgres: processes.postmasterPid === null ? null : clusterTime(processes.postmasterPid),
     load: ownTime(readStat(Deno.pid)),
+    machine: readMachine(),
   };
 }
 
-/** What was used between two readings, in microseconds per `count`. */
-export function cpuPer(count: number, before: CpuReading, after: CpuReading): CpuReading {
-  const per = (from: number | null, to: number | null) =>
-    from === null || to === null || count === 0 ? null : (to - from) / count;
-  return {
-    server: per(before.server, after.server),
-    postgres: per(before.postgres, after.postgres),
-    load: per(before.load, after.load),
-  };
+/** What was used between two readings, in which `count` messages were handled. */
+export function cpuUse(count: number, before: CpuReading, after: CpuReading): CpuUse {
+  const between = (from: number | null, to: number | null) => from === null || to === null ? null : to - from;
+  const server = between(before.server, after.server);
+  const postgres = between(before.postgres, after.postgres);
+  const load = between(before.load, after.load);
+  const each = (us: number | null) => us === null || count === 0 ? null : us / count;
+  let othersShare: number | null = null;
+  if (before.machine !== null && after.machine !== null) {
+    const busy = after.machine.busy - before.machine.busy;
+    const ours = (server ?? 0) + (postgres ?? 0) + (load ?? 0);
+    othersShare = Math.max(0, busy - ours) / (after.machine.total - before.machine.total);
+  }
+  return { each: { server: each(server), postgres: each(postgres), load: each(load) }, othersShare };
 }
 
 /** The postmaster behind a backend on this machine; `null` when the backend is no process here. */
@@ -65,6 +85,15 @@ export function readMemoryKib(pid: number, line: string): number | null {
 export function readKernelSlabKib(): number | null {
   const match = /^Slab:\s+(\d+) kB/m.exec(readIfThere("/proc/meminfo") ?? "");
   return match === null ? null : Number(match[1]);
+}
+
+/** Columns of the first line of /proc/stat: user nice system idle iowait irq softirq steal. */
+function readMachine(): CpuReading["machine"] {
+  const line = /^cpu\s+(.+)$/m.exec(readIfThere("/proc/stat") ?? "")?.[1];
+  if (line === undefined) return null;
+  const ticks = line.split(" ").slice(0, 8).map(Number);
+  const total = ticks.reduce((sum, count) => sum + count, 0);
+  return { busy: (total - ticks[3]! - ticks[4]!) * TICK_US, total: total * TICK_US };
 }
 
 function ownTime(stat: ProcessStat | null): number | null {

@@ -17,7 +17,7 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-const DEFAULTS: BenchSettings = { seconds: 10, users: 200, window: 4, bodyBytes: 100 };
+const DEFAULTS: BenchSettings = { seconds: 10, users: 200, window: 4, rate: null, bodyBytes: 100 };
 
 /** What `--help` prints. */
 export function helpText(scenarios: readonly Scenario[]): string {
@@ -33,6 +33,7 @@ export function helpText(scenarios: readonly Scenario[]): string {
     `  --seconds=N       how long each load is measured (${DEFAULTS.seconds})`,
     `  --users=N         virtual users of one-to-one and latency, in pairs (${DEFAULTS.users})`,
     `  --window=N        messages each user of one-to-one has under way, 1 to 30 (${DEFAULTS.window})`,
+    "  --rate=N          messages a second that latency offers, instead of its three rates",
     `  --body=N          bytes of text in a message (${DEFAULTS.bodyBytes})`,
     "  --repeat=N        run everything N times, one scenario after the other (1)",
     "  --set=NAME=VALUE  a setting of the server, as in its environment; may be given more than once",
@@ -56,6 +57,7 @@ export function readOptions(args: readonly string[], known: readonly Scenario[])
     else if (option === "seconds") settings.seconds = count(1, 600);
     else if (option === "users") settings.users = 2 * Math.ceil(count(2, 2_000) / 2);
     else if (option === "window") settings.window = count(1, 30);
+    else if (option === "rate") settings.rate = count(1, 100_000);
     else if (option === "body") settings.bodyBytes = count(1, 60_000);
     else if (option === "repeat") options.repeat = count(1, 100);
     else if (option === "record" && value === undefined) options.record = true;

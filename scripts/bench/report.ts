@@ -1,5 +1,5 @@
 /** Figures as lines, on the terminal and in RESULTS.md. */
-import type { CpuReading } from "./cpu_time.ts";
+import type { CpuUse } from "./cpu_time.ts";
 import type { Percentiles } from "./histogram.ts";
 import { type Conditions, describeConditions } from "./conditions.ts";
 
@@ -37,13 +37,14 @@ export function describeTimes(name: string, times: Percentiles): string {
   return `${name} p50 ${formatNumber(p50)} p99 ${formatNumber(p99)} max ${formatNumber(max)} ms`;
 }
 
-/** As in `CPU µs/message server 52 postgres 38 load 17`. */
-export function describeCpu(unit: string, cpu: CpuReading): string {
+/** As in `CPU µs/message server 52 Postgres 38 load 17, others 2 % of the machine`. */
+export function describeCpu(unit: string, { each, othersShare }: CpuUse): string {
   const show = (name: string, us: number | null) =>
     `${name} ${us === null ? "not measured" : formatNumber(us)}`;
-  return `CPU µs/${unit} ${show("server", cpu.server)} ${show("Postgres", cpu.postgres)} ${
-    show("load", cpu.load)
-  }`;
+  const others = othersShare === null ? "" : `, others ${formatNumber(othersShare * 100)} % of the machine`;
+  return `CPU µs/${unit} ${show("server", each.server)} ${show("Postgres", each.postgres)} ${
+    show("load", each.load)
+  }${others}`;
 }
 
 /** Three significant digits, or the whole number with commas. */

@@ -52,7 +52,8 @@ export function isShown(message: Message): boolean {
   return message.content.persistFlag !== PERSIST_FLAGS.hidden;
 }
 
-function isCounted({ from, content }: Message): boolean {
+/** Whether a message counts as unread until it is seen. */
+export function isCounted({ from, content }: Message): boolean {
   return from !== me.value?.userId &&
     (content.persistFlag ?? PERSIST_FLAGS.counted) === PERSIST_FLAGS.counted &&
     content.type !== CONTENT_TYPES.recall;

@@ -6,12 +6,16 @@ import { compareIds, keyOf } from "./conversations.ts";
 import { connection, me, requireClient, whenConnected } from "./session.ts";
 
 const SHOWN_MS = 6000;
-const SENT_EVERY_MS = 10_000;
+/** Often enough that the mark does not go out while somebody goes on typing. */
+const SENT_EVERY_MS = 4000;
+/** A typing mark that comes so soon after a message was sent before it: it is stored nowhere and may be overtaken. */
+const OVERTAKEN_MS = 500;
 
 /** The keys of conversations where somebody is typing. */
 export const typing = signal<ReadonlySet<string>>(new Set());
 const timers = new Map<string, ReturnType<typeof setTimeout>>();
 const sentAtMs = new Map<string, number>();
+const heardAtMs = new Map<string, number>();
 
 function setTyping(key: string, on: boolean): void {
   clearTimeout(timers.get(key));
@@ -24,7 +28,7 @@ function setTyping(key: string, on: boolean): void {
   typing.value = next;
 }
 
-/** Tells the other side that I type, at most every ten seconds. */
+/** Tells the other side that I type, now and then. */
 export function tellTyping(conversation: Conversation): void {
   const key = keyOf(conversation);
   const nowMs = Date.now();
@@ -37,9 +41,9 @@ export function tellTyping(conversation: Conversation): void {
   }).catch(() => {/* nobody misses a typing mark */});
 }
 
-/** The text was sent or emptied: the next key stroke tells again. */
+/** The text was sent or emptied: key strokes tell again, once they cannot be taken for earlier ones. */
 export function stopTyping(conversation: Conversation): void {
-  sentAtMs.delete(keyOf(conversation));
+  sentAtMs.set(keyOf(conversation), Date.now() - SENT_EVERY_MS + 2 * OVERTAKEN_MS);
 }
 
 /** How far somebody has got in a conversation, as message ids; "0" is not at all. */
@@ -83,12 +87,15 @@ whenConnected((client) => {
   receipts.value = new Map();
   asked.clear();
   client.on("transparent", ({ conversation, from, content }) => {
-    if (content.type === CONTENT_TYPES.typing && from !== client.userId) setTyping(keyOf(conversation), true);
+    if (content.type !== CONTENT_TYPES.typing || from === client.userId) return;
+    const key = keyOf(conversation);
+    if (Date.now() - (heardAtMs.get(key) ?? 0) > OVERTAKEN_MS) setTyping(key, true);
   });
   client.on("entry", (entry) => {
-    if (entry.kind === "new" && entry.message.from !== client.userId) {
-      setTyping(keyOf(entry.message.conversation), false);
-    }
+    if (entry.kind !== "new" || entry.message.from === client.userId) return;
+    const key = keyOf(entry.message.conversation);
+    heardAtMs.set(key, Date.now());
+    setTyping(key, false);
   });
   client.on("receipt", (receipt) => {
     if (receipt.userId !== client.userId) moveReceipt(keyOf(receipt.conversation), receipt);

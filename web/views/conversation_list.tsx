@@ -1,6 +1,6 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ConversationState, Message } from "../../sdk/mod.ts";
-import { CONTENT_TYPES } from "../../wire.ts";
+import { digestOf } from "../digest.ts";
 import { shortTime } from "../format.ts";
 import { t } from "../i18n.ts";
 import { conversations, keyOf, listed } from "../state/conversations.ts";
@@ -14,12 +14,6 @@ import { Avatar } from "./avatar.tsx";
 /** Must be the height of `.row` in the style sheet. */
 const ROW_PX = 72;
 const SPARE_ROWS = 6;
-
-/** What a message says in one line. */
-export function digestOf({ content }: Message): string {
-  if (content.type === CONTENT_TYPES.recall) return t("message.recalled");
-  return content.searchableContent || content.pushContent || t("message.unknown");
-}
 
 /** All chats, the newest on top; of thousands only those in sight are drawn. */
 export function ConversationList() {

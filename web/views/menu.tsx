@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { t } from "../i18n.ts";
+import { notifications, switchNotifications } from "../state/notifications.ts";
 import { panel } from "../state/place.ts";
 import { LanguageSwitch } from "./brand.tsx";
 import { Icon } from "./icon.tsx";
@@ -10,7 +11,7 @@ const ITEMS = [
   { panel: "logout", label: "menu.logout", icon: "logout" },
 ] as const;
 
-/** Profile, devices, language, logout. */
+/** Scanner, profile, devices, logout, notifications, language. */
 export function Menu() {
   const [open, setOpen] = useState(false);
   const box = useRef<HTMLDivElement>(null);
@@ -67,8 +68,30 @@ export function Menu() {
             {t(item.label)}
           </button>
         ))}
+        {notifications.value !== "missing" && <NotificationSwitch />}
         <LanguageSwitch />
       </div>
     </div>
+  );
+}
+
+function NotificationSwitch() {
+  const state = notifications.value;
+  return (
+    <button
+      type="button"
+      class="menu-item"
+      role="switch"
+      aria-checked={state === "on"}
+      disabled={state === "blocked"}
+      onClick={() => void switchNotifications()}
+    >
+      <Icon name="bell" />
+      <span class="menu-item-text">
+        {t("menu.notifications")}
+        {state === "blocked" && <span class="menu-item-note">{t("menu.notifications_blocked")}</span>}
+      </span>
+      <span class="switch" aria-hidden="true" />
+    </button>
   );
 }

@@ -1,6 +1,6 @@
 import type { Bench, Scenario } from "../bench.ts";
 import { reach } from "../clock.ts";
-import { cpuPer, readCpu } from "../cpu_time.ts";
+import { cpuUse, readCpu } from "../cpu_time.ts";
 import { Histogram } from "../histogram.ts";
 import { PairTraffic } from "../pair_traffic.ts";
 import { describeCpu, describeTimes, type Figure } from "../report.ts";
@@ -27,7 +27,9 @@ export const latency: Scenario = {
     await using server = await bench.startServer();
     const traffic = await PairTraffic.open(bench, server);
     try {
-      for (const rate of RATES) await measure(bench, traffic, rate, server);
+      const { rate } = bench.settings;
+      const rates = rate === null ? RATES : [{ perSecond: rate }];
+      for (const rate of rates) await measure(bench, traffic, rate, server);
     } finally {
       traffic.close();
     }
@@ -66,7 +68,7 @@ async function measure(
       describeTimes("ack", traffic.acknowledge.percentiles()),
       describeFlushes(before.flushes, after.flushes),
       `generator late p99 ${late.quantile(0.99).toFixed(1)} ms (included)`,
-      describeCpu("message", cpuPer(receive.count, before.cpu, after.cpu)),
+      describeCpu("message", cpuUse(receive.count, before.cpu, after.cpu)),
       `${
         receive.count.toLocaleString("en-US")
       } messages, ${users} senders and receivers, ${bodyBytes} bytes of text`,

@@ -1,6 +1,6 @@
 import type { Bench, Scenario } from "../bench.ts";
 import { reach } from "../clock.ts";
-import { cpuPer, readCpu } from "../cpu_time.ts";
+import { cpuUse, readCpu } from "../cpu_time.ts";
 import { PairTraffic } from "../pair_traffic.ts";
 import { describeCpu, describeTimes } from "../report.ts";
 import { describeFlushes, readFlushes } from "../server_flushes.ts";
@@ -52,7 +52,7 @@ async function measure(bench: Bench, traffic: PairTraffic, server: ServerProcess
     notes: [
       describeTimes("ack", traffic.acknowledge.percentiles()),
       describeTimes("send to receive", traffic.receive.percentiles()),
-      describeCpu("message", cpuPer(after.done - before.done, before.cpu, after.cpu)),
+      describeCpu("message", cpuUse(after.done - before.done, before.cpu, after.cpu)),
       describeFlushes(before.flushes, after.flushes),
       `${users} senders, ${users} receivers, ${window} under way each`,
       `${bodyBytes} bytes of text, QoS 1 both ways`,

@@ -1,7 +1,7 @@
 import { type CommitPipeline, migrate } from "../../../store/mod.ts";
 import type { Bench, Scenario } from "../bench.ts";
 import { withSql } from "../bench_cluster.ts";
-import { cpuPer, readCpu } from "../cpu_time.ts";
+import { cpuUse, readCpu } from "../cpu_time.ts";
 import { Histogram } from "../histogram.ts";
 import { contentOf, openPipeline, storeMessage } from "../pipeline_load.ts";
 import { describeCpu, describeTimes, formatNumber } from "../report.ts";
@@ -61,7 +61,7 @@ async function measure(bench: Bench, pipeline: CommitPipeline, inFlight: number)
   const after = { cpu: readCpu(processes), stats: pipeline.stats };
   await senders;
   const flushes = after.stats.flushes - before.stats.flushes;
-  const cpu = cpuPer(commit.count, before.cpu, after.cpu);
+  const cpu = cpuUse(commit.count, before.cpu, after.cpu);
   bench.report({
     scenario: "store",
     what: `one-to-one messages stored, ${inFlight} in flight`,
@@ -74,7 +74,7 @@ async function measure(bench: Bench, pipeline: CommitPipeline, inFlight: number)
         formatNumber((after.stats.flushMs - before.stats.flushMs) / flushes)
       } ms`,
       // The process that makes the load is the one that stores: both stand under "server".
-      describeCpu("message", { server: cpu.load, postgres: cpu.postgres, load: 0 }),
+      describeCpu("message", { ...cpu, each: { ...cpu.each, server: cpu.each.load, load: 0 } }),
       `${bodyBytes} bytes of text`,
       `${USERS} users`,
     ],
