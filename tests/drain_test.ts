@@ -113,7 +113,7 @@ Deno.test("A drain under load loses nothing that was acknowledged and tells ever
     await within("the end of a sender", sender.ended);
     assert.equal(sender.reason, 0x8b);
     // What the sender had on its way when the server closed may reset the connection before the close frame is read.
-    const codes = sender.name.startsWith("TCP") ? [null] : [1001, 0];
+    const codes: (number | null)[] = sender.name.startsWith("TCP") ? [null] : [1001, 0];
     assert.ok(codes.includes(await sender.client.closed), `${await sender.client.closed}`);
     assert.ok(sender.replied >= sender.acknowledged, "whoever is acknowledged has its reply");
   }

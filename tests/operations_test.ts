@@ -158,7 +158,7 @@ Deno.test("The OpenAPI document lists every command and every path, with the sha
   await t.step("references lead somewhere, and security schemes are named", () => {
     const text = JSON.stringify(api);
     for (const [, name] of text.matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)) {
-      assert.ok(api.components.schemas[name!], name);
+      assert.ok(api.components.schemas[name!], `${name}`);
     }
     for (const methods of Object.values(api.paths as Json)) {
       for (const { security = [] } of Object.values(methods as Json)) {
