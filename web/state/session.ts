@@ -28,6 +28,8 @@ export const connection = signal<ClientState>({ name: "idle" });
 
 let current: HearthClient | null = null;
 let starting = false;
+/** Another tab has logged in while the server was being asked: its answer may be of the time before. */
+let isOutdated = false;
 const starters = new Set<(client: HearthClient) => void>();
 
 /** How much a page pulls after it was away; beyond that, listing the conversations anew is quicker. */
@@ -75,24 +77,28 @@ const madeClientId = `web-${randomId()}`;
  * Asks the server who we are and shows the chat or the login; `ended` is what to say there of the login before.
  */
 export async function start(ended: TextKey | null = null): Promise<void> {
-  if (starting || current !== null) return;
+  if (current !== null) return;
+  if (starting) {
+    isOutdated = true;
+    return;
+  }
   starting = true;
-  try {
-    const answer = await http.me();
-    if (answer === null) {
-      endedText.value = ended;
-      phase.value = "login";
-      return;
-    }
+  isOutdated = false;
+  const answer = await http.me().catch(() => "unreachable" as const);
+  starting = false;
+  if (answer === "unreachable") {
+    phase.value = "unreachable";
+    setTimeout(() => void start(ended), RETRY_MS);
+  } else if (answer === null && isOutdated) {
+    await start(ended);
+  } else if (answer === null) {
+    endedText.value = ended;
+    phase.value = "login";
+  } else {
     endedText.value = null;
     me.value = answer;
     connect(answer);
     phase.value = "chat";
-  } catch {
-    phase.value = "unreachable";
-    setTimeout(() => void start(ended), RETRY_MS);
-  } finally {
-    starting = false;
   }
 }
 
@@ -152,6 +158,6 @@ export function watchBrowser(): void {
     if (document.visibilityState === "visible") current?.wake();
   });
   globalThis.addEventListener("storage", (event) => {
-    if (event.key === LOGIN_MARK && phase.value === "login") void start();
+    if (event.key === LOGIN_MARK) void start();
   });
 }
