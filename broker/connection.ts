@@ -227,8 +227,9 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
   #request(request: Request): void {
     const { requests } = this.#opened!;
     const { maxInflightIn } = this.#host.limits;
-    // Requests of QoS 1 and 2 cannot be more than this: the session sees to it.
+    // More of QoS 1 and 2 cannot be: the session sees to it.
     if (request.qos > 0 || requests.size < maxInflightIn) return requests.push(request);
+    if (!this.#outbox.hasRoom) return; // who does not read gets no refusals either: they would pile up
     const refusal = new ImError("request/too-often", `More than ${maxInflightIn} requests wait.`, {
       retryAfterMs: 1_000,
     });

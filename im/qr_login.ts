@@ -6,7 +6,15 @@
  * so the QR alone lets nobody take the login.
  */
 
-import { getUser, type QrSession, randomId, sameBytes, type User, type Versioned } from "../store/mod.ts";
+import {
+  findLoginSession,
+  getUser,
+  type QrSession,
+  randomId,
+  sameBytes,
+  type User,
+  type Versioned,
+} from "../store/mod.ts";
 import { isLoopback, isPrivate } from "./address.ts";
 import { AppError } from "./app_error.ts";
 import type { Im } from "./im.ts";
@@ -233,7 +241,8 @@ export async function pollQrLogin(
       const patience = new Patience(Math.min(REREAD_MS, deadlineMs - im.nowMs()), signal);
       const changed = await Promise.race([change, patience.over]);
       patience.end();
-      if (changed?.done === true) break;
+      // Whoever is gone must not take the login from a page that still waits.
+      if (changed?.done === true || signal.aborted) break;
       if (changed !== null) change = changes.read();
       const found = changed?.value ?? await kv.getQrSession(poll.qrId);
       const result = await answer(found);
@@ -258,6 +267,9 @@ async function answerPoll(im: Im, found: Versioned<QrSession>, seen: boolean): P
       return { state: "scanned", userName: user.displayName, portrait: user.portrait };
     }
     case "confirmed": {
+      // A phone whose own login has ended since lets nobody in.
+      const phone = await findLoginSession(im.store, session.scannedBy?.loginId ?? "");
+      if (phone.status !== "live") return { state: "expired" };
       // Whoever moves it to claimed makes the login; anybody else looks again and finds it gone.
       if (!await im.store.kv.moveQrSession(found, { ...session, state: "claimed" })) return null;
       const user = await requireScannedBy(im, session);

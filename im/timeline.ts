@@ -5,6 +5,7 @@
 import type { Conversation } from "../wire.ts";
 import { CONVERSATION_TYPES } from "../wire.ts";
 import {
+  areUsersKnown,
   getTimelineState,
   listHistory,
   pullTimeline,
@@ -124,6 +125,10 @@ export async function readHistory(
     bytes += text.length + 1;
     if (texts.length > 0 && bytes > caller.maxReplyBytes) break;
     texts.push(text);
+  }
+  // Who was never there has no history, and is no conversation: the same answer as for a send.
+  if (messages.length === 0 && !await areUsersKnown(im.store, [conversation.target])) {
+    throw new ImError("user/not-found", "There is no such user.", { field: "conversation.target" });
   }
   const more = hasMore || texts.length < messages.length;
   if (request.after !== undefined) texts.reverse();

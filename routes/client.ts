@@ -88,9 +88,12 @@ function lastOf(list: string | null): string | null {
   return list?.split(",").at(-1)?.trim() || null;
 }
 
+/** A name of 253 characters and a port. */
+const MAX_HOST = 259;
+
 /** A browser leaves out the port that the scheme implies; what no page's `Origin` can be stands for no host. */
 export function originOf(scheme: string, host: string): string {
-  const isHost = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/.test(host);
+  const isHost = host.length <= MAX_HOST && /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/.test(host);
   const url = `${scheme}://${host}`;
   return isHost && URL.canParse(url) ? new URL(url).origin : "about:invalid";
 }

@@ -23,6 +23,11 @@ interface Schema {
   readonly anyOf?: readonly Schema[];
 }
 
+/** What the page shows of a security scheme. */
+interface SecurityScheme {
+  readonly description?: string;
+}
+
 /** A field as a row of a table; `name` is a dotted path. */
 interface Field {
   readonly name: string;
@@ -73,6 +78,8 @@ function showDocument({ info, tags = [], paths, components }: ApiDocument): Html
       ${members.map(({ path, method, operation }) => showOperation(path, method, operation))}
     `;
   });
+  const schemes = Object.entries((components?.securitySchemes ?? {}) as Record<string, SecurityScheme>)
+    .map(([name, scheme]) => [name, scheme.description ?? ""]);
   const shared = Object.entries((components?.schemas ?? {}) as Record<string, Schema>);
   return html`
     <!doctype html>
@@ -86,7 +93,7 @@ function showDocument({ info, tags = [], paths, components }: ApiDocument): Html
       <body>
         <h1>${info.title} API ${info.version}</h1>
         <p>${info.description} For tools: <a href="/openapi.json">openapi.json</a>.</p>
-        ${groups}
+        ${showTable("Proofs of who asks", ["name", "meaning"], schemes)} ${groups}
         <h2>errors</h2>
         ${shared.map(([name, schema]) => showFields(name, schema))}
         ${showErrors("Commands and the server API", ERRORS)} ${showErrors("Login paths", APP_ERRORS)}
@@ -123,11 +130,11 @@ function contentOf(part: unknown): Schema | null {
 function showFields(caption: string, schema: Schema): Html {
   return showTable(
     caption,
-    ["field", "type", "", "meaning"],
+    ["field", "type", "required", "meaning"],
     listFields(schema, "").map(({ name, type, isRequired, description }) => [
       name,
       type,
-      isRequired ? "required" : "",
+      isRequired ? "yes" : "",
       description,
     ]),
   );

@@ -18,16 +18,16 @@ const TAGS = [
   {
     name: "login",
     description:
-      "Accounts and QR login. HTTP 200 with `{code, message, result}`; 413 and 429 for limits, 403 for other pages.",
+      "Accounts and QR login. HTTP 200 with {code, message, result}; 413 and 429 for limits, 403 for a cookie that another web page sends.",
   },
   {
     name: "commands",
     description:
-      "What a client asks for, here and as MQTT topic `im/<command>`. The HTTP status tells how it went.",
+      "What a client asks for, here and as MQTT topic im/<command>. The HTTP status tells how it went.",
   },
   {
     name: "server",
-    description: "For a back end that knows the secret. Always HTTP 200 with `{code, msg, result}`.",
+    description: "For a back end that knows the secret. Always HTTP 200 with {code, msg, result}.",
   },
   { name: "connection", description: "Where and how a client connects." },
   { name: "operations", description: "For whoever runs the server." },
@@ -42,7 +42,7 @@ const SECURITY_SCHEMES = {
     type: "apiKey",
     in: "header",
     name: "sign",
-    description: "sha1hex(`nonce|secret|timestamp`), with the headers `nonce` and `timestamp` (ms)",
+    description: "sha1hex(nonce|secret|timestamp), with the headers nonce and timestamp (ms)",
   },
 } as const;
 
@@ -75,7 +75,8 @@ export function describeAppServer(about: {
     ...(about.needsLogin === true ? ["login/required" as const] : []),
     ...(about.request === undefined ? [] : ["request/invalid" as const]),
   ];
-  const codes = errors.map((error) => `${APP_ERRORS[error].code} ${error}`).join(", ");
+  const codes = errors.toSorted((a, b) => APP_ERRORS[a].code - APP_ERRORS[b].code)
+    .map((error) => `${APP_ERRORS[error].code} ${error}`).join(", ");
   return describeRoute({
     tags: ["login"],
     summary: about.summary,

@@ -154,7 +154,7 @@ export function qrLoginRoutes(
     "/session_login/:token",
     describeAppServer({
       summary: "Wait, up to 50 s, for what happens to a QR login",
-      description: "Code 0 with the login, once; 9 scanned, with `{userName, portrait}`; 10 still waiting.",
+      description: "Code 0 with the login, once; 9 scanned, with {userName, portrait}; 10 still waiting.",
       request: pollShape,
       result: loginResultShape,
       errors: ["qr/gone", "qr/cancelled", "request/too-often"],

@@ -101,7 +101,10 @@ const MAX_ROUNDS = 100;
 export async function openKv(options: KvOptions): Promise<Kv> {
   const place = options.kvUrl ?? options.kvPath ?? undefined;
   try {
-    return new Kv(await Deno.openKv(place), options.nowMs ?? Date.now);
+    const kv = new Kv(await Deno.openKv(place), options.nowMs ?? Date.now);
+    // A process that died between a revocation and its note here must not leave the login standing.
+    await kv.forgetLogins();
+    return kv;
   } catch (cause) {
     const setting = options.kvUrl === null ? "KV_PATH" : "KV_URL";
     const reason = cause instanceof Error ? cause.message : String(cause);
@@ -264,6 +267,11 @@ export class Kv {
         expireIn: LOGIN_CACHE_MS,
       });
     }
+  }
+
+  /** Empties the login cache: every login is asked of Postgres again. */
+  async forgetLogins(): Promise<void> {
+    for await (const { key } of this.#kv.list({ prefix: ["login_cache"] })) await this.#kv.delete(key);
   }
 
   // Presence.

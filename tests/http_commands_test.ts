@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import mqtt from "mqtt";
 import { createLogin } from "./admin.ts";
 import { type Answer, type Json, post, send } from "./http.ts";
+import { within } from "./mqtt_client.ts";
 import { startServer, type TestServer } from "./server.ts";
 
 const toBob = { type: 0, target: "bob", line: 0 };
@@ -57,9 +58,10 @@ Deno.test("Fifty sends of one message over both doors are one message with one a
   for (let i = 0; i < 25; i++) {
     client.publish("im/message.send", JSON.stringify(message("once")), { qos: 1 });
   }
+  await within("the replies", all.promise);
   const answers = [
     ...(await Promise.all(overHttp)).map((answer) => answer.json()),
-    ...(await all.promise, replies),
+    ...replies,
   ];
   await client.endAsync();
   assert.equal(answers.length, 50);
@@ -81,7 +83,7 @@ Deno.test("What is sent over HTTP reaches every socket of the sender", async () 
     client.once("message", (_topic, payload) => resolve(JSON.parse(new TextDecoder().decode(payload))))
   );
   const { result } = (await call("message.send", message("m1"))).json();
-  const { type, seq, message: told } = await event;
+  const { type, seq, message: told } = await within("the event", event);
   assert.deepEqual([type, seq, told.messageId], ["message", "1", result.messageId]);
   await client.endAsync();
 });
@@ -182,7 +184,8 @@ Deno.test("A body larger than a packet is refused with 413: by the length it ann
     const reading = connection.read(answer);
     for (let chunks = 0; chunks < 3; chunks++) await connection.write(chunk);
     // The request has no end, and is answered.
-    assert.match(new TextDecoder().decode(answer.subarray(0, await reading ?? 0)), /^HTTP\/1\.1 413 /);
+    const bytes = await within("the refusal", reading);
+    assert.match(new TextDecoder().decode(answer.subarray(0, bytes ?? 0)), /^HTTP\/1\.1 413 /);
   });
   await t.step("and a smaller one is read", async () => {
     assert.equal((await call("message.send", message("m1", "x".repeat(1_000)))).status, 200);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import mqtt from "mqtt";
 import { createLogin } from "./admin.ts";
 import { logIn, Page, post, send, sendRaw } from "./http.ts";
+import { within } from "./mqtt_client.ts";
 import { startServer, type TestServer } from "./server.ts";
 
 const MOBILE = "13800000000";
@@ -254,7 +255,7 @@ Deno.test("Logging out with any proof ends both secrets and closes the connectio
         proof === "app token" ? { authToken: appToken } : { authorization: `Bearer ${token}` },
       );
       assert.equal(out.code, 0);
-      await closed;
+      await within("the end of the connection", closed);
       await client.endAsync(true);
       for (const headers of [{ authToken: appToken }, { authorization: `Bearer ${token}` }]) {
         assert.equal((await send(`${server.url}/me`, "GET", undefined, headers)).status, 401);
