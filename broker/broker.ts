@@ -9,6 +9,7 @@ import { Delivery } from "./delivery.ts";
 import { Flusher } from "./flusher.ts";
 import type { BrokerLimits } from "./limits.ts";
 import { OpenStreams } from "./open_streams.ts";
+import type { ConnectPacket } from "./packet.ts";
 import { PeerLog } from "./peer_log.ts";
 import { Presence } from "./presence.ts";
 import { type ProtocolError, REASONS } from "./protocol_error.ts";
@@ -87,6 +88,8 @@ export class Broker {
   #ticker: ReturnType<typeof setInterval> | undefined;
   #tickedAtMs = 0;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  /** CONNECTs that are being looked up, also of connections that are closed meanwhile. */
+  #authenticating = 0;
   readonly #counts = {
     accepted: 0,
     failedConnects: 0,
@@ -111,7 +114,7 @@ export class Broker {
     return {
       limits: this.#limits,
       flusher: new Flusher(),
-      authenticate: (connect, appToken) => authenticate(this.#im, this.#log, connect, appToken),
+      authenticate: (connect, appToken) => this.#authenticate(connect, appToken),
       register: (connection, login) => this.#register(connection, login),
       perform: (caller, command, body, answer) => this.#requests.perform(caller, command, body, answer),
       connectFailed: (connection) => {
@@ -209,6 +212,15 @@ export class Broker {
     stream.open(connection);
   }
 
+  async #authenticate(connect: ConnectPacket, appToken: string | null): Promise<Login | ConnectRefusal> {
+    this.#authenticating++;
+    try {
+      return await authenticate(this.#im, this.#log, connect, appToken);
+    } finally {
+      this.#authenticating--;
+    }
+  }
+
   #register(connection: Connection, login: Login): ConnectRefusal | null {
     if (this.#admissions.isDraining) return "shutting-down";
     const { userId, clientId } = login;
@@ -287,6 +299,10 @@ export class Broker {
     };
   }
 
+  get #isBusy(): boolean {
+    return this.#connections.size > 0 || this.#requests.running > 0 || this.#authenticating > 0;
+  }
+
   /**
    * Takes no more connections, lets open requests finish, and closes the sockets one after the other over so many
    * seconds (5.0: DISCONNECT 0x8B), so that their clients do not all come back at once. Safe to call twice.
@@ -297,7 +313,7 @@ export class Broker {
     const startedAtMs = performance.now();
     const all = this.#connections.size;
     const spanMs = seconds * 1_000;
-    while (this.#connections.size > 0 || this.#requests.running > 0) {
+    while (this.#isBusy) {
       const passedMs = performance.now() - startedAtMs;
       const isImpatient = passedMs > spanMs + DRAIN_PATIENCE_MS;
       const share = spanMs === 0 ? 1 : Math.min(1, passedMs / spanMs);
@@ -309,7 +325,7 @@ export class Broker {
         due--;
       }
       if (isImpatient) break;
-      if (this.#connections.size > 0 || this.#requests.running > 0) {
+      if (this.#isBusy) {
         await new Promise((resolve) => setTimeout(resolve, DRAIN_STEP_MS));
       }
     }

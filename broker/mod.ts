@@ -4,7 +4,6 @@
  * @module
  */
 
-export type { Log } from "../log.ts";
 export type { AdmissionRefusal, Peer } from "./admission.ts";
 export { Broker, type BrokerOptions, type BrokerStats } from "./broker.ts";
 export type { BrokerLimits } from "./limits.ts";
