@@ -47,6 +47,7 @@ export class HearthClient {
   #connection = "";
   #opened = false;
   #syncTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #waits = new Set<() => void>();
 
   /** Nothing happens before {@link open}. */
   constructor(link: Link, options: ClientOptions) {
@@ -181,6 +182,7 @@ export class HearthClient {
   #linkChanged(state: LinkState): void {
     if (state.name === "up") {
       if (state.connection === this.#connection) return;
+      this.#leaveConnection();
       this.#connection = state.connection;
       // What a lost connection was asked while syncing belongs to that connection: the new one starts over.
       this.#requests.refuse(
@@ -191,8 +193,7 @@ export class HearthClient {
       void this.#sync(state.connection);
       return;
     }
-    this.#connection = "";
-    clearTimeout(this.#syncTimer);
+    this.#leaveConnection();
     if (state.name === "ended") this.#end(state.reason, state.message);
     else this.#set(state);
   }
@@ -254,11 +255,34 @@ export class HearthClient {
     } while (pageToken !== undefined);
   }
 
-  #askNow<C extends CommandName>(
+  /** Asks on this connection alone, online or not. A server that finds the client too quick is asked later. */
+  async #askNow<C extends CommandName>(
     command: C,
     request: Commands[C]["request"],
   ): Promise<Commands[C]["result"]> {
-    return this.#ask(command, { ...request, requestId: `${SYNC_PREFIX}${randomId()}` }, true);
+    const connection = this.#connection;
+    for (;;) {
+      try {
+        return await this.#ask(command, { ...request, requestId: `${SYNC_PREFIX}${randomId()}` }, true);
+      } catch (error) {
+        if (!(error instanceof RequestError) || error.error !== "request/too-often") throw error;
+        await this.#wait(error.retryAfterMs ?? 1000);
+        if (connection !== this.#connection) throw error;
+      }
+    }
+  }
+
+  /** Waits, at most until the connection is another one. */
+  #wait(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#waits.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.#waits.add(done);
+    });
   }
 
   /** Pulls until nothing is missing; entries that events bring meanwhile are applied where they fit. */
@@ -319,9 +343,14 @@ export class HearthClient {
     }
   }
 
-  #end(reason: EndReason, message: string): void {
+  #leaveConnection(): void {
     this.#connection = "";
     clearTimeout(this.#syncTimer);
+    for (const done of [...this.#waits]) done();
+  }
+
+  #end(reason: EndReason, message: string): void {
+    this.#leaveConnection();
     this.#set({ name: "ended", reason, message });
     this.#requests.refuse(endedRefusal(reason));
   }

@@ -113,6 +113,11 @@ class HandLink implements Link {
   }
 }
 
+/** Everything that waits for nothing but its turn has had it. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
 const synced = { serverTime: 1, epoch: "e", head: "10", floor: "0", timelines: [] };
 const nothingNew = { entries: [], cursor: "10", head: "10", floor: "0", epoch: "e" };
 
@@ -170,6 +175,7 @@ Deno.test("a gap is pulled, and every entry is told once and in order", async ()
   link.event({ type: "message", ...entry(14) });
   const page = { ...nothingNew, entries: [12, 13, 14].map(entry), cursor: "14", head: "14" };
   assert.equal((await link.answer("message.pull", page)).cursor, "11");
+  await turn();
   link.event({ type: "message", ...entry(14) });
   link.event({ type: "message", ...entry(15) });
   assert.deepEqual(seqs, ["11", "12", "13", "14", "15"]);
@@ -181,7 +187,7 @@ Deno.test("an event without its body is pulled", async () => {
   const { client, seqs } = await onlineClient(link);
   link.event({ type: "message", timeline: "me", seq: "11", kind: "new" });
   await link.answer("message.pull", { ...nothingNew, entries: [entry(11)], cursor: "11", head: "11" });
-  await Promise.resolve();
+  await turn();
   assert.deepEqual(seqs, ["11"]);
   client.close();
 });
@@ -200,12 +206,36 @@ Deno.test("a pull that is refused is made up for: the client syncs again and mis
   client.close();
 });
 
+Deno.test("a page of the list that is asked for too soon is asked for again, not the list from its beginning", async () => {
+  const link = new HandLink();
+  const client = new HearthClient(link, { userId: "alice" });
+  client.open();
+  link.state({ name: "up", connection: "1" });
+  await link.answer("sync", synced);
+  await link.answer("conversation.list", { conversations: [], nextPageToken: "p2" });
+  await link.answer("conversation.list", null, { code: 250, error: "request/too-often", retryAfterMs: 1 });
+  assert.equal((await link.answer("conversation.list", { conversations: [] })).pageToken, "p2");
+  await link.answer("message.pull", nothingNew);
+  await client.online();
+  client.close();
+});
+
+Deno.test("a client that is closed while it waits to ask again leaves nothing behind", async () => {
+  const link = new HandLink();
+  const client = new HearthClient(link, { userId: "alice" });
+  client.open();
+  link.state({ name: "up", connection: "1" });
+  await link.answer("sync", null, { code: 250, error: "request/too-often", retryAfterMs: 60_000 });
+  client.close();
+  assert.equal(client.state.name, "ended");
+});
+
 Deno.test("a sync that is refused is tried again on the same connection", async () => {
   const link = new HandLink();
   const client = new HearthClient(link, { userId: "alice", listConversations: false });
   client.open();
   link.state({ name: "up", connection: "1" });
-  await link.answer("sync", null, { code: 250, error: "request/too-often", retryAfterMs: 1 });
+  await link.answer("sync", null, { code: 4, error: "server/error", retryAfterMs: 1 });
   await link.answer("sync", synced);
   await link.answer("message.pull", nothingNew);
   await client.online();
