@@ -14,11 +14,13 @@ const STORED_AT = "hearth.notifications";
 /** The Web Lock that every tab holds while somebody looks at it. */
 const ATTENDED_LOCK = "hearth attended";
 
-/** Whether they are on; `blocked` by the browser's settings, `missing` where it has none or the page is not secure. */
+/** Whether they are on; `blocked` by the browser's settings, `missing` where it has none for such a page. */
 export const notifications = signal<"on" | "off" | "blocked" | "missing">(stateNow());
 
 function stateNow(): "on" | "off" | "blocked" | "missing" {
   if (typeof Notification !== "function" || !globalThis.isSecureContext) return "missing";
+  // There they come from service workers alone, and making one here throws.
+  if (/\bAndroid\b/.test(navigator.userAgent)) return "missing";
   if (Notification.permission === "denied") return "blocked";
   return Notification.permission === "granted" && recall(STORED_AT) === "on" ? "on" : "off";
 }
@@ -34,7 +36,7 @@ let shownAtMs = 0;
 
 /** Says who wrote what, unless somebody looks at this tab or another one. */
 async function tell(message: Message): Promise<void> {
-  if (stateNow() !== "on" || attended.value || Date.now() - shownAtMs < PAUSE_MS) return;
+  if (notifications.value !== "on" || attended.value || Date.now() - shownAtMs < PAUSE_MS) return;
   shownAtMs = Date.now();
   const { held = [] } = await navigator.locks.query();
   if (held.some(({ name }) => name === ATTENDED_LOCK)) return;

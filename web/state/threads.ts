@@ -147,6 +147,11 @@ function stored(message: Message): ThreadItem {
 
 /** Puts items where they belong, in place of those with the same key. */
 function merge(thread: Thread, news: readonly ThreadItem[]): void {
+  const [first] = news;
+  if (first !== undefined && news.length === 1 && isNext(thread.items.value.at(-1), first)) {
+    thread.items.value = [...thread.items.value, first];
+    return;
+  }
   const keys = new Set(news.map(({ key }) => key));
   const items = thread.items.value.filter(({ key }) => !keys.has(key));
   items.push(...news);
@@ -159,6 +164,12 @@ function merge(thread: Thread, news: readonly ThreadItem[]): void {
       ? -1
       : 1
   );
+}
+
+/** The common case: somebody else's new message, which cannot be among the older ones. */
+function isNext(last: ThreadItem | undefined, item: ThreadItem): boolean {
+  return item.status === "stored" && item.key === item.message.messageId && last?.status === "stored" &&
+    compareIds(last.message.messageId, item.message.messageId) < 0;
 }
 
 function apply(entry: Entry): void {

@@ -5,13 +5,13 @@ import { panel } from "../state/place.ts";
 import { LanguageSwitch } from "./brand.tsx";
 import { Icon } from "./icon.tsx";
 
-const ITEMS = [
-  { panel: "profile", label: "menu.profile", icon: "person" },
-  { panel: "devices", label: "menu.devices", icon: "devices" },
-  { panel: "logout", label: "menu.logout", icon: "logout" },
-] as const;
+const PANELS = {
+  profile: { label: "menu.profile", icon: "person" },
+  devices: { label: "menu.devices", icon: "devices" },
+  logout: { label: "menu.logout", icon: "logout" },
+} as const;
 
-/** Scanner, profile, devices, logout, notifications, language. */
+/** Scanner, profile, devices, notifications, logout, language. */
 export function Menu() {
   const [open, setOpen] = useState(false);
   const box = useRef<HTMLDivElement>(null);
@@ -34,6 +34,12 @@ export function Menu() {
     setOpen(false);
     button.current?.focus();
   };
+  const choose = (name: keyof typeof PANELS) => {
+    setOpen(false);
+    // The item is about to vanish: the panel gives the focus back to what has it now.
+    button.current?.focus();
+    panel.value = name;
+  };
   return (
     <div class="menu" ref={box} onKeyDown={onKeyDown}>
       <button
@@ -52,26 +58,24 @@ export function Menu() {
           <Icon name="scan" />
           {t("menu.scan")}
         </a>
-        {ITEMS.map((item) => (
-          <button
-            key={item.panel}
-            type="button"
-            class="menu-item"
-            onClick={() => {
-              setOpen(false);
-              // The item is about to vanish: the panel gives the focus back to what has it now.
-              button.current?.focus();
-              panel.value = item.panel;
-            }}
-          >
-            <Icon name={item.icon} />
-            {t(item.label)}
-          </button>
-        ))}
+        <PanelItem name="profile" onChosen={choose} />
+        <PanelItem name="devices" onChosen={choose} />
         {notifications.value !== "missing" && <NotificationSwitch />}
+        <PanelItem name="logout" onChosen={choose} />
         <LanguageSwitch />
       </div>
     </div>
+  );
+}
+
+function PanelItem(
+  { name, onChosen }: { name: keyof typeof PANELS; onChosen: (name: keyof typeof PANELS) => void },
+) {
+  return (
+    <button type="button" class="menu-item" onClick={() => onChosen(name)}>
+      <Icon name={PANELS[name].icon} />
+      {t(PANELS[name].label)}
+    </button>
   );
 }
 

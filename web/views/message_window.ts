@@ -89,13 +89,14 @@ export function useWindow(
     anchor.current = firstVisible(element);
     // Older lines came while the view stood at the very top, where no scroll event asks for them.
     if (element.scrollTop < NEAR_PX && start > 0) setFirstKey(items[Math.max(0, start - STEP)]!.key);
-  }, [items, start, end]);
+  }, [items, start, end, atEnd]);
 
   const toEnd = () => {
     anchor.current = null;
-    setFirstKey(null);
     const element = scroller.current;
-    if (element !== null) element.scrollTop = element.scrollHeight;
+    // Scrolling now, before the last lines are drawn, would be taken for the user's.
+    if (!atEnd) setFirstKey(null);
+    else if (element !== null) element.scrollTop = element.scrollHeight;
   };
   return { start, end, atEnd, toEnd };
 }
