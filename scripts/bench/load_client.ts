@@ -2,6 +2,7 @@
 import { type AdminTarget, createLogin } from "../../tests/admin.ts";
 import { encodeConnect, encodeSubscribe, type Packet, PacketStream, writePuback } from "../../sdk/packet.ts";
 import { BenchError } from "./bench.ts";
+import { reach } from "./clock.ts";
 import { LoadSocket } from "./load_socket.ts";
 
 /** A user with a login. */
@@ -40,6 +41,8 @@ const SUBSCRIBE_ID = 65_535;
 const PUBACK_BYTES = 4;
 /** Users made, or connected, at the same time. */
 const PARALLEL = 32;
+/** Two requests each: the server API takes 10,000 in ten seconds. */
+const ACCOUNTS_PER_SECOND = 450;
 
 /** A connected virtual user, subscribed to `me/#` at QoS 1. */
 export class LoadClient {
@@ -141,7 +144,9 @@ export class LoadClient {
 
 /** Makes users with a login each, through the server API. */
 export function createAccounts(server: AdminTarget, prefix: string, count: number): Promise<Account[]> {
+  const beganAtMs = performance.now();
   return inParallel(count, async (i) => {
+    await reach(beganAtMs + i / ACCOUNTS_PER_SECOND * 1_000);
     const userId = `${prefix}${i}`, clientId = `client-${userId}`;
     return { userId, clientId, token: await createLogin(server, userId, clientId) };
   });

@@ -1,20 +1,23 @@
 import { createLog } from "../../../log.ts";
-import { Connection, randomId } from "../../../sdk/mod.ts";
+import { encodePublish } from "../../../sdk/packet.ts";
 import { acquireNodeLease } from "../../../store/mod.ts";
 import type { CommandName, Commands } from "../../../wire.ts";
 import { type Bench, BenchError, type Scenario } from "../bench.ts";
 import { withSql } from "../bench_cluster.ts";
+import { cpuUse, readCpu } from "../cpu_time.ts";
 import { Histogram } from "../histogram.ts";
-import { type Account, createAccounts } from "../load_client.ts";
+import { type Account, createAccounts, LoadClient } from "../load_client.ts";
 import { contentOf, openPipeline, storeMessage } from "../pipeline_load.ts";
-import { describeTimes, formatNumber } from "../report.ts";
+import { describeCpu, describeTimes, formatNumber } from "../report.ts";
 import type { ServerProcess } from "../server_process.ts";
 
 const WAITING = 100_000;
 const SENDERS = 50;
 const IN_FLIGHT = 1_000;
-const FIRST_PAGES = 20;
+const FIRST_PAGES = 50;
 const PAGE = 500;
+/** One request is under way at a time. */
+const PACKET_ID = 1;
 
 /** What somebody meets who comes back to very many messages. */
 export const catchUp: Scenario = {
@@ -97,7 +100,8 @@ async function measure(bench: Bench, server: ServerProcess, receiver: Account): 
   });
 
   await using device = await Device.connect(server, receiver);
-  const before = performance.now();
+  const processes = { serverPid: server.pid, postmasterPid: bench.cluster.postmasterPid };
+  const before = { ms: performance.now(), cpu: readCpu(processes) };
   let cursor = "0", pages = 0, entries = 0;
   for (let head = ""; cursor !== head; pages++) {
     const page = await device.request("message.pull", { cursor, limit: PAGE });
@@ -105,13 +109,14 @@ async function measure(bench: Bench, server: ServerProcess, receiver: Account): 
     entries += page.entries.length;
   }
   if (entries !== WAITING) throw new BenchError(`${entries} of ${WAITING} messages came.`);
-  const pulledMs = performance.now() - before;
+  const pulledMs = performance.now() - before.ms;
+  const cpu = cpuUse(entries, before.cpu, readCpu(processes));
   bench.report({
     scenario: "catch-up",
     what: "all pages, one after the other",
     value: entries / pulledMs * 1_000,
     unit: "msg/s",
-    notes: [`${pages} pages of ${formatNumber(pulledMs / pages)} ms`, ...notes],
+    notes: [`${pages} pages of ${formatNumber(pulledMs / pages)} ms`, describeCpu("message", cpu), ...notes],
   });
 
   const listFrom = performance.now();
@@ -128,42 +133,49 @@ async function measure(bench: Bench, server: ServerProcess, receiver: Account): 
 
 /** A device of the user that asks one thing at a time. */
 class Device implements AsyncDisposable {
-  readonly #connection: Connection;
-  #answer: PromiseWithResolvers<string> | null = null;
+  readonly #client: LoadClient;
+  readonly #answers: Answers;
 
-  private constructor(server: ServerProcess, account: Account, opened: PromiseWithResolvers<void>) {
-    this.#connection = new Connection({ url: server.wsUrl, ...account }, {
-      opened: () => opened.resolve(),
-      reply: (text) => this.#answer?.resolve(text),
-      event: () => {},
-      closed: ({ message }) => {
-        const error = new BenchError(`The connection was lost: ${message}.`);
-        opened.reject(error);
-        this.#answer?.reject(error);
-      },
-    });
+  private constructor(client: LoadClient, answers: Answers) {
+    this.#client = client;
+    this.#answers = answers;
   }
 
   static async connect(server: ServerProcess, account: Account): Promise<Device> {
-    const opened = Promise.withResolvers<void>();
-    const device = new Device(server, account, opened);
-    await opened.promise;
-    return device;
+    const answers: Answers = { next: null };
+    const client = await LoadClient.connect({
+      wsUrl: server.wsUrl,
+      account,
+      readBytes: 256 * 1024,
+      observer: {
+        acknowledged() {},
+        reply: (payload) => answers.next?.resolve(new TextDecoder().decode(payload)),
+        event() {},
+        lost: (reason) => answers.next?.reject(new BenchError(`The connection was lost: ${reason}.`)),
+      },
+    });
+    return new Device(client, answers);
   }
 
   async request<C extends CommandName>(
     command: C,
     request: Commands[C]["request"],
   ): Promise<Commands[C]["result"]> {
-    this.#answer = Promise.withResolvers<string>();
-    this.#connection.send(command, JSON.stringify({ requestId: randomId(), ...request }));
-    const reply = JSON.parse(await this.#answer.promise) as { code: number; result: Commands[C]["result"] };
+    const answer = this.#answers.next = Promise.withResolvers<string>();
+    this.#client.send(
+      encodePublish(`im/${command}`, JSON.stringify({ requestId: "r", ...request }), 1, PACKET_ID),
+    );
+    const reply = JSON.parse(await answer.promise) as { code: number; result: Commands[C]["result"] };
     if (reply.code !== 0) throw new BenchError(`${command} was refused: ${JSON.stringify(reply)}`);
     return reply.result;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#connection.close();
+    this.#client.close();
     return Promise.resolve();
   }
+}
+
+interface Answers {
+  next: PromiseWithResolvers<string> | null;
 }
