@@ -12,10 +12,14 @@ const READING: RateLimit = { burst: 200, perSecond: 100 };
 /** Sends that are stored nowhere are counted under this name. */
 export const TRANSPARENT_SENDS = "message.send:transparent";
 
+/** Searches that look a mobile number up are counted under this name: numbers must not be tried out one by one. */
+export const MOBILE_SEARCHES = "user.search:mobile";
+
 /** Limits that are not the usual burst 100, 20/s. */
 const BUILT_IN: ReadonlyMap<string, RateLimit> = new Map([
   ["message.send", { burst: 2_000, perSecond: 500 }],
   [TRANSPARENT_SENDS, { burst: 50, perSecond: 20 }],
+  [MOBILE_SEARCHES, { burst: 20, perSecond: 0.2 }],
   ["sync", READING],
   ["message.pull", READING],
   ["message.history", READING],

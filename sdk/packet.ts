@@ -2,7 +2,7 @@
  * The client half of MQTT 5.0, as far as Hearth's protocol needs it: bytes in, packets out, and back.
  *
  * There is no clock and no socket here. A packet may span WebSocket frames and a frame may hold many packets
- * [MQTT-6.0.0-4], so bytes go through a {@link PacketStream}.
+ * [MQTT-6.0.0-2], so bytes go through a {@link PacketStream}.
  *
  * Source: MQTT Version 5.0, sections 2 and 3.
  *

@@ -102,7 +102,7 @@ export async function openKv(options: KvOptions): Promise<Kv> {
   const place = options.kvUrl ?? options.kvPath ?? undefined;
   try {
     const kv = new Kv(await Deno.openKv(place), options.nowMs ?? Date.now);
-    // A process that died between a revocation and its note here must not leave the login standing.
+    // What a process noted here before it died may never have been stored: Postgres is asked again.
     await kv.forgetLogins();
     return kv;
   } catch (cause) {
@@ -259,14 +259,12 @@ export class Kv {
     await this.#replace(["login_cache", login.id], version, { login, expiresAtMs });
   }
 
-  /** Remembers that logins have ended, over whatever is remembered. */
-  async cacheRevocations(ids: readonly string[], reason: string): Promise<void> {
+  /** Remembers that a login ends, over whatever is remembered. */
+  async cacheRevocation(id: string, reason: string): Promise<void> {
     const expiresAtMs = this.#nowMs() + LOGIN_CACHE_MS;
-    for (const id of ids) {
-      await this.#kv.set(["login_cache", id], { revokedReason: reason, expiresAtMs }, {
-        expireIn: LOGIN_CACHE_MS,
-      });
-    }
+    await this.#kv.set(["login_cache", id], { revokedReason: reason, expiresAtMs }, {
+      expireIn: LOGIN_CACHE_MS,
+    });
   }
 
   /** Empties the login cache: every login is asked of Postgres again. */

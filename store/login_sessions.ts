@@ -1,6 +1,7 @@
 /**
  * Logins: the truth for tokens and devices is `t_user_session`; a cache in KV spares Postgres the question at every
- * CONNECT and request. Ending a login writes Postgres first and the cache after it, before anybody is told.
+ * CONNECT and request. That a login ends is noted in the cache before Postgres stores it: should one of the two fail,
+ * the login is refused for a while, and never stands though it has ended.
  */
 
 import { randomId } from "./ids.ts";
@@ -77,9 +78,6 @@ export async function createLoginSession(
 ): Promise<{ readonly id: string; readonly replaced: ReplacedLogins }> {
   const id = randomId();
   const replaced = await retryRaces(() => replaceAndInsert(store, id, login, nowMs));
-  await store.kv.cacheRevocations(replaced.renewed.map((ended) => ended.id), "renewed");
-  await store.kv.cacheRevocations(replaced.otherUser.map((ended) => ended.id), "other-user");
-  await store.kv.cacheRevocations(replaced.samePlatform.map((ended) => ended.id), "same-platform");
   return { id, replaced };
 }
 
@@ -90,13 +88,14 @@ function replaceAndInsert(
   nowMs: number,
 ): Promise<ReplacedLogins> {
   return store.sql.begin(async (sql) => {
-    const rows = await sql<{ id: string; uid: string; client_id: string }[]>`
+    const rows = await sql<{ id: string; uid: string; client_id: string; revoked_reason: string }[]>`
       UPDATE t_user_session SET revoked_at_ms = ${nowMs}, revoked_reason = CASE
         WHEN client_id <> ${login.clientId} THEN 'same-platform'
         WHEN uid = ${login.userId} THEN 'renewed' ELSE 'other-user' END
       WHERE revoked_at_ms IS NULL AND (client_id = ${login.clientId}
         OR (uid = ${login.userId} AND platform = ANY(${[...login.endPlatforms]}::int[])))
-      RETURNING id, uid, client_id`;
+      RETURNING id, uid, client_id, revoked_reason`;
+    for (const row of rows) await store.kv.cacheRevocation(row.id, row.revoked_reason);
     await sql`
       INSERT INTO t_user_session (id, uid, client_id, platform, device_name, im_token_hash, app_token_hash,
         created_at_ms, last_active_at_ms, ip, user_agent)
@@ -161,10 +160,10 @@ export async function revokeLoginSession(
   reason: string,
   nowMs: number,
 ): Promise<EndedLogin | null> {
+  await store.kv.cacheRevocation(id, reason);
   const [row] = await store.sql<{ uid: string; client_id: string }[]>`
     UPDATE t_user_session SET revoked_at_ms = ${nowMs}, revoked_reason = ${reason}
     WHERE id = ${id} AND revoked_at_ms IS NULL RETURNING uid, client_id`;
-  await store.kv.cacheRevocations([id], reason);
   return row === undefined ? null : { id, userId: row.uid, clientId: row.client_id };
 }
 

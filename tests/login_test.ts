@@ -11,7 +11,7 @@ import {
   loginByCode,
   sendLoginCode,
 } from "../im/mod.ts";
-import { findLoginSession, getOrCreateUserByMobile } from "../store/mod.ts";
+import { findLoginSession, getOrCreateUserByMobile, openSql } from "../store/mod.ts";
 import type { AppErrorName, ErrorName } from "../wire.ts";
 import { callerOf, createUsers, openIm, request } from "./im.ts";
 
@@ -203,9 +203,25 @@ Deno.test("What was read before a revocation does not come back into the cache a
   const { version } = await im.store.kv.getCachedLogin(id);
   const found = await findLoginSession(im.store, id);
   assert.ok(found.status === "live");
-  await im.store.kv.cacheRevocations([id], "kicked");
+  await im.store.kv.cacheRevocation(id, "kicked");
   await im.store.kv.cacheLogin(found.login, version);
   assert.deepEqual(await findLoginSession(im.store, id), { status: "revoked" });
+});
+
+Deno.test("A revocation that Postgres does not store refuses the login all the same, until it is stored", async () => {
+  await using opened = await openIm();
+  const { im } = opened;
+  const { imToken } = await logIn(im);
+  const login = await authenticateToken(im, imToken, "im");
+  const unreachable = openSql("postgres://nobody@127.0.0.1:1/none", {
+    maxConnections: 1,
+    log: im.log,
+    applicationName: "hearth test",
+  });
+  await assert.rejects(endLogin({ ...im, store: { ...im.store, sql: unreachable } }, login, "logout"));
+  await unreachable.end();
+  await refused(authenticateToken(im, imToken, "im"), "token/revoked");
+  assert.equal((await endLogin(im, login, "logout")).length, 2);
 });
 
 Deno.test("A new login of an installation ends its former one, whoever's it was", async () => {

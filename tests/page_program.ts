@@ -1,7 +1,6 @@
 /** Hearth as `deno task start` runs it, in a folder of its own. */
 import assert from "node:assert/strict";
-
-const ROOT = new URL("../", import.meta.url).pathname;
+import { launch } from "./launch.ts";
 
 /** The program as a process that can be stopped and started again on the same folder and port. */
 export class Program implements AsyncDisposable {
@@ -40,41 +39,18 @@ export class Program implements AsyncDisposable {
 
   /** Starts the process and waits for the line that names its address. */
   async start(): Promise<void> {
-    const child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "main.ts"],
-      cwd: ROOT,
+    const launched = launch({
+      PORT: String(this.#port),
+      DATA_DIR: `${this.#folder}/data`,
+      DRAIN_SECONDS: "1",
       // Quiet: a line read while some other test runs is what the sanitizers would find there.
-      env: {
-        LANG: "en",
-        PORT: String(this.#port),
-        DATA_DIR: `${this.#folder}/data`,
-        DRAIN_SECONDS: "1",
-        LOG_LEVEL: "error",
-      },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    const ready = Promise.withResolvers<string>();
-    const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
-      let text = "";
-      for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
-        text += chunk;
-        const url = /Hearth is ready: (\S+)\n/.exec(text)?.[1];
-        if (url !== undefined) ready.resolve(url);
-      }
-      return text;
-    };
-    const ended = Promise.all([read(child.stdout), read(child.stderr), child.status])
-      .then(([out, err, { code }]) => {
-        ready.reject(new Error(`Hearth ended with ${code}: ${out}${err}`));
-        return { code, output: `${out}${err}` };
-      });
-    this.#port = Number(new URL(await ready.promise).port);
+      LOG_LEVEL: "error",
+    });
+    this.#port = Number(new URL(await launched.ready).port);
     this.#running = {
       async stop() {
-        child.kill("SIGTERM");
-        const { code, output } = await ended;
+        launched.kill("SIGTERM");
+        const { code, output } = await launched.ended;
         assert.equal(code, 0, output);
       },
     };

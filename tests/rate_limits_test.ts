@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { RateLimits, TRANSPARENT_SENDS } from "../broker/rate_limits.ts";
+import { MOBILE_SEARCHES, RateLimits, TRANSPARENT_SENDS } from "../broker/rate_limits.ts";
 import { rateName } from "../broker/request_rate.ts";
 
 const NONE_SET = new Map<string, { burst: number; perSecond: number }>();
@@ -23,6 +23,7 @@ Deno.test("Each command has its own burst: the protocol's numbers", () => {
   const bursts = [
     "message.send",
     TRANSPARENT_SENDS,
+    MOBILE_SEARCHES,
     "sync",
     "message.pull",
     "message.history",
@@ -30,7 +31,7 @@ Deno.test("Each command has its own burst: the protocol's numbers", () => {
     "any",
   ]
     .map((command) => burst(limits, command));
-  assert.deepEqual(bursts, [2_000, 50, 200, 200, 200, 100, 100]);
+  assert.deepEqual(bursts, [2_000, 50, 20, 200, 200, 200, 100, 100]);
 });
 
 Deno.test("Tokens come back at the rate of the command, up to the burst", () => {
@@ -91,6 +92,12 @@ Deno.test("A request is counted under its command, transparent sends and unknown
   assert.equal(send({ type: 91, persistFlag: 1 }), "message.send");
   for (const content of [undefined, null, 7, {}, { type: "1" }, { type: 1, persistFlag: "4" }]) {
     assert.equal(send(content), "message.send");
+  }
+  for (const keyword of ["13800000000", " +8613800000000 ", "12345"]) {
+    assert.equal(rateName("user.search", { keyword, type: 0 }), MOBILE_SEARCHES);
+  }
+  for (const keyword of ["ann", "1234", "138-ann", 13800000000, undefined]) {
+    assert.equal(rateName("user.search", { keyword }), "user.search");
   }
   // Names of a client's own making share one count, or they would fill memory.
   const made = new Set(

@@ -96,7 +96,7 @@ Deno.test("SUBSCRIBE, PUBLISH, PUBACK, PINGREQ and DISCONNECT are what another p
   assert.equal((read(encodeDisconnect(4)) as { reasonCode?: number }).reasonCode, 4);
 });
 
-Deno.test("a packet may span frames and a frame hold many packets [MQTT-6.0.0-4]", () => {
+Deno.test("a packet may span frames and a frame hold many packets [MQTT-6.0.0-2]", () => {
   const bytes = new Uint8Array([
     ...write(publish),
     ...write({ cmd: "pingresp" }),
