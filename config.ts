@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { choice, flag, integer, list, parseRateLimits, type Setting, SETTINGS } from "./settings.ts";
+import { choice, flag, integer, list, parseRateLimits, type Setting } from "./setting.ts";
+import { SETTINGS } from "./settings.ts";
 
 /** The environment as the program sees it; an empty value counts as unset. */
 export type Env = Readonly<Record<string, string | undefined>>;
@@ -43,6 +44,10 @@ export interface Config {
   readonly smsWebhookUrl: string | null;
   /** null: no plain MQTT listener; 0: any free port. */
   readonly mqttTcpPort: number | null;
+  /** null: no MQTT over TLS; port 0: any free one. `cert` and `key` are files. */
+  readonly mqttTls: { readonly port: number; readonly cert: string; readonly key: string } | null;
+  /** The WebSocket listener with a port of its own; null: none; 0: any free port. */
+  readonly mqttWsPort: number | null;
   readonly messageShards: number;
   readonly drainSeconds: number;
   /** `off`, or what differs from the built-in limit of a command. */
@@ -70,6 +75,9 @@ export interface ConnectionLimits {
   readonly maxSubscriptions: number;
   readonly maxTopicLevels: number;
   readonly maxFilterBytes: number;
+  readonly maxClientIdBytes: number;
+  readonly maxKeepAliveSeconds: number;
+  readonly maxTopicAliases: number;
   readonly maxWaitingBytes: number;
   readonly stalledSeconds: number;
   readonly idleTimeoutSeconds: number;
@@ -165,6 +173,19 @@ export function readConfig(env: Env): Config {
   const kvPath = text("KV_PATH");
   require(kvUrl === null || kvPath === null, "KV_URL and KV_PATH exclude each other; set one of them.");
 
+  const tls = {
+    port: read<number | null>("MQTT_TLS_PORT", integer(0, 65_535), null),
+    cert: text("MQTT_TLS_CERT"),
+    key: text("MQTT_TLS_KEY"),
+  };
+  const unset = Object.entries(tls).flatMap(([part, value]) =>
+    value === null ? [`MQTT_TLS_${part.toUpperCase()}`] : []
+  );
+  require(
+    unset.length % 3 === 0,
+    `MQTT over TLS needs MQTT_TLS_PORT, MQTT_TLS_CERT and MQTT_TLS_KEY; not set: ${unset.join(", ")}.`,
+  );
+
   return {
     mode,
     port: count("PORT"),
@@ -182,6 +203,10 @@ export function readConfig(env: Env): Config {
     smsProvider,
     smsWebhookUrl,
     mqttTcpPort: read<number | null>("MQTT_TCP_PORT", integer(0, 65_535), null),
+    mqttTls: tls.port === null || tls.cert === null || tls.key === null
+      ? null
+      : { port: tls.port, cert: tls.cert, key: tls.key },
+    mqttWsPort: read<number | null>("MQTT_WS_PORT", integer(0, 65_535), null),
     messageShards: count("MESSAGE_SHARDS"),
     drainSeconds: count("DRAIN_SECONDS"),
     rateLimits: read("RATE_LIMITS", parseRateLimits, new Map<string, RateLimit>()),
@@ -202,6 +227,9 @@ export function readConfig(env: Env): Config {
       maxSubscriptions: count("MAX_SUBSCRIPTIONS"),
       maxTopicLevels: count("MAX_TOPIC_LEVELS"),
       maxFilterBytes: count("MAX_FILTER_BYTES"),
+      maxClientIdBytes: count("MAX_CLIENT_ID_BYTES"),
+      maxKeepAliveSeconds: count("MAX_KEEP_ALIVE_SECONDS"),
+      maxTopicAliases: count("MAX_TOPIC_ALIASES"),
       maxWaitingBytes: count("MAX_WAITING_BYTES"),
       stalledSeconds: count("STALLED_SECONDS"),
       idleTimeoutSeconds: count("IDLE_TIMEOUT_SECONDS"),
@@ -213,6 +241,27 @@ export function readConfig(env: Env): Config {
       codesPerIpMinute: count("LOGIN_CODES_PER_IP_MINUTE"),
       codesPerHour: count("LOGIN_CODES_PER_HOUR"),
     },
+  };
+}
+
+/**
+ * Reads certificate and private key of MQTT over TLS.
+ *
+ * @throws ConfigError for a file that cannot be read or is not PEM.
+ */
+export async function readCertificate(
+  files: { readonly cert: string; readonly key: string },
+): Promise<{ readonly cert: string; readonly key: string }> {
+  const read = async (name: string, file: string, kind: string) => {
+    const text = await Deno.readTextFile(file).catch((cause: Error) => {
+      throw new ConfigError(`${name}=${file} cannot be read: ${cause.message}.`, { cause });
+    });
+    if (new RegExp(`^-----BEGIN (?:[A-Z]+ )?${kind}-----\\r?$`, "m").test(text)) return text;
+    throw new ConfigError(`${name}=${file} is not a PEM file with a ${kind}.`);
+  };
+  return {
+    cert: await read("MQTT_TLS_CERT", files.cert, "CERTIFICATE"),
+    key: await read("MQTT_TLS_KEY", files.key, "PRIVATE KEY"),
   };
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Broker } from "./broker/mod.ts";
+import { Broker, CertificateError } from "./broker/mod.ts";
 import {
   type Config,
   ConfigError,
@@ -11,11 +11,12 @@ import {
   helpText,
   languageOf,
   processEnv,
+  readCertificate,
   readConfig,
 } from "./config.ts";
 import { createIm } from "./im/mod.ts";
 import { createLog, type Log } from "./log.ts";
-import { createApp } from "./routes/mod.ts";
+import { createApp, createUpgradeScreen } from "./routes/mod.ts";
 import {
   acquireNodeLease,
   createStore,
@@ -25,6 +26,7 @@ import {
   openDatabase,
   openKv,
   openSecrets,
+  Pruner,
   StartError,
   type Store,
 } from "./store/mod.ts";
@@ -39,6 +41,10 @@ export interface Hearth {
   readonly port: number;
   /** The port of plain MQTT; null when it is off. */
   readonly mqttTcpPort: number | null;
+  /** The port of MQTT over TLS; null when it is off. */
+  readonly mqttTlsPort: number | null;
+  /** The port of MQTT over WebSocket by itself; null when it is off. */
+  readonly mqttWsPort: number | null;
   readonly adminSecret: string;
   readonly store: Store;
   /** Stops taking work, finishes what was taken, closes everything; safe to call twice. */
@@ -61,10 +67,11 @@ const HTTP_DRAIN_MS = 3_000;
  * Order: data folder, database, schema, secrets, media folder, caches, node lease, commit queue, commands, broker,
  * HTTP. Each step is one line in the log with its milliseconds.
  *
- * @throws StartError, with a sentence for the operator.
+ * @throws StartError or ConfigError, with a sentence for the operator.
  */
 export async function boot(config: Config, options: BootOptions): Promise<Hearth> {
   const { log } = options;
+  const { hostname } = config;
   const started = performance.now();
   const closing = new Closing(log);
   const step = async <T>(name: string, open: () => T | Promise<T>, describe?: (opened: T) => StepFields) => {
@@ -80,6 +87,7 @@ export async function boot(config: Config, options: BootOptions): Promise<Hearth
   });
   if (config.smsProvider === "none") log.warn("code login is off: SMS_PROVIDER is not set");
   try {
+    const certificate = config.mqttTls === null ? null : await readCertificate(config.mqttTls);
     const lock = await step("data folder taken", () => lockDataDir(config.dataDir));
     closing.add("data folder", () => lock.release());
 
@@ -113,6 +121,8 @@ export async function boot(config: Config, options: BootOptions): Promise<Hearth
     closing.add("node lease", () => lease.release());
     const store = await step("commit queue open", () => createStore({ database, kv, lease, log }));
     closing.add("commit queue", () => store.commits.close());
+    const pruner = new Pruner(database.sql, { log });
+    closing.add("pruner", () => pruner.close());
 
     const im = await step(
       "commands ready",
@@ -138,16 +148,31 @@ export async function boot(config: Config, options: BootOptions): Promise<Hearth
     closing.add("long polls", () => app.endPolls());
     server = await step(
       "HTTP open",
-      () => Deno.serve({ hostname: config.hostname, port: config.port, onListen: () => {} }, app.fetch),
+      () => Deno.serve({ hostname, port: config.port, onListen: () => {} }, app.fetch),
       ({ addr }) => ({ port: addr.port }),
     );
     const tcp = config.mqttTcpPort === null ? null : await step(
       "MQTT over TCP open",
-      () => broker.listenTcp({ hostname: config.hostname, port: config.mqttTcpPort! }),
+      () => broker.listenTcp({ hostname, port: config.mqttTcpPort! }),
+      ({ port }) => ({ port }),
+    );
+    const tls = config.mqttTls === null || certificate === null ? null : await step(
+      "MQTT over TLS open",
+      () => listenTls(broker, { hostname, port: config.mqttTls!.port, ...certificate }),
+      ({ port }) => ({ port }),
+    );
+    const webSocket = config.mqttWsPort === null ? null : await step(
+      "MQTT over WebSocket (ws) open",
+      () =>
+        broker.listenWebSocket({
+          hostname,
+          port: config.mqttWsPort!,
+          ...createUpgradeScreen({ config, broker }),
+        }),
       ({ port }) => ({ port }),
     );
     unready = null;
-    const host = ["0.0.0.0", "::"].includes(config.hostname) ? "127.0.0.1" : config.hostname;
+    const host = ["0.0.0.0", "::"].includes(hostname) ? "127.0.0.1" : hostname;
     const { port } = server.addr;
     const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
     log.info("ready", { url: config.publicUrl ?? url, ms: Math.round(performance.now() - started) });
@@ -156,6 +181,8 @@ export async function boot(config: Config, options: BootOptions): Promise<Hearth
       url,
       port,
       mqttTcpPort: tcp?.port ?? null,
+      mqttTlsPort: tls?.port ?? null,
+      mqttWsPort: webSocket?.port ?? null,
       adminSecret: secrets.adminSecret,
       store,
       drain: (reason) => {
@@ -178,6 +205,18 @@ async function openAnyDatabase(config: Config, log: Log): Promise<Database> {
     if (config.databaseUrl === null || error instanceof StartError || !(error instanceof Error)) throw error;
     const sentence = `The database named by DATABASE_URL cannot be used: ${error.message}.`;
     throw new StartError(sentence, { cause: error });
+  }
+}
+
+async function listenTls(
+  broker: Broker,
+  options: Parameters<Broker["listenTls"]>[0],
+): Promise<{ readonly port: number }> {
+  try {
+    return await broker.listenTls(options);
+  } catch (cause) {
+    if (!(cause instanceof CertificateError)) throw cause;
+    throw new StartError(`MQTT_TLS_CERT and MQTT_TLS_KEY cannot be used: ${cause.message}.`, { cause });
   }
 }
 

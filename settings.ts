@@ -1,29 +1,9 @@
 /** The table of settings: what each is called, its default, what it accepts, what it means. */
 
-/** One setting. */
-export interface Setting {
-  readonly name: string;
-  /** As shown; numbers are the default itself. */
-  readonly default: string;
-  /** Ends the sentence "it accepts …". */
-  readonly accepts: string;
-  readonly en: string;
-  readonly zh: string;
-  /** Bounds of a number. */
-  readonly min?: number;
-  readonly max?: number;
-}
-
-function number(name: string, value: number, min: number, max: number, en: string, zh: string): Setting {
-  return { name, default: String(value), accepts: `a whole number from ${min} to ${max}`, en, zh, min, max };
-}
-
-function words(name: string, shown: string, accepts: string, en: string, zh: string): Setting {
-  return { name, default: shown, accepts, en, zh };
-}
+import { BROKER_SETTINGS } from "./broker_settings.ts";
+import { number, type Setting, words, YES_OR_NO } from "./setting.ts";
 
 const ORIGIN = "an origin without a path, as in https://chat.example.org";
-const YES_OR_NO = "true or false";
 
 /** Every setting, in the order `--help` shows them. */
 export const SETTINGS: readonly Setting[] = [
@@ -155,117 +135,13 @@ export const SETTINGS: readonly Setting[] = [
     "每个 IP 每分钟的验证码数",
   ),
   number("LOGIN_CODES_PER_HOUR", 1000, 1, 100_000_000, "Login codes an hour in all", "每小时验证码总数"),
-  words(
-    "MQTT_TCP_PORT",
-    "–",
-    "a port from 0 to 65535",
-    "Also listen for plain MQTT over TCP",
-    "另开端口接受 TCP 上的 MQTT",
-  ),
-  number(
-    "CONNECT_TIMEOUT_SECONDS",
-    10,
-    1,
-    3600,
-    "Seconds from opening a connection to its CONNECT",
-    "连接建立到 CONNECT 的最长秒数",
-  ),
-  number(
-    "MAX_UNAUTHENTICATED_PER_IP",
-    100,
-    1,
-    1_000_000,
-    "Connections of one address without a good CONNECT",
-    "每个 IP 未通过 CONNECT 的连接数",
-  ),
-  number(
-    "MAX_UNAUTHENTICATED",
-    2000,
-    1,
-    1_000_000,
-    "Connections without a good CONNECT in all",
-    "未通过 CONNECT 的连接总数",
-  ),
-  number("MAX_CONNECTIONS_PER_USER", 20, 1, 1_000_000, "Connections of one user", "每个用户的连接数"),
-  words(
-    "MAX_CONNECTIONS_PER_IP",
-    "–",
-    "a whole number from 1 to 1000000",
-    "Connections of one address; no limit when unset",
-    "每个 IP 的连接数；不设则不限",
-  ),
-  number(
-    "MAX_FAILED_CONNECTS_PER_MINUTE",
-    20,
-    1,
-    1_000_000,
-    "Failed CONNECTs of one address in a minute, then a minute's pause",
-    "每个 IP 每分钟失败的 CONNECT 数，超出后暂停一分钟",
-  ),
-  words(
-    "LIMIT_LOOPBACK",
-    "false",
-    YES_OR_NO,
-    "Limits per address hold for loopback and trusted proxies too",
-    "对本机与可信代理同样限制每 IP 的数量",
-  ),
-  number(
-    "MAX_PACKET_BYTES",
-    262_144,
-    1024,
-    268_435_455,
-    "Largest MQTT packet that is accepted, bytes",
-    "接受的最大 MQTT 报文字节数",
-  ),
-  number(
-    "MAX_INFLIGHT_OUT",
-    64,
-    1,
-    65_535,
-    "Deliveries of a connection not yet acknowledged",
-    "每个连接未确认的下行 QoS 消息数",
-  ),
-  number(
-    "MAX_INFLIGHT_IN",
-    1024,
-    1,
-    65_535,
-    "Requests of a connection not yet acknowledged",
-    "每个连接未确认的上行 QoS 消息数",
-  ),
-  number("MAX_SUBSCRIPTIONS", 100, 1, 100_000, "Subscriptions of a client", "每个客户端的订阅数"),
-  number("MAX_TOPIC_LEVELS", 32, 2, 1024, "Levels of a topic", "主题的最大层数"),
-  number("MAX_FILTER_BYTES", 1024, 16, 65_535, "Bytes of a topic filter", "主题过滤器的最大字节数"),
-  number(
-    "MAX_WAITING_BYTES",
-    1_048_576,
-    65_536,
-    1_073_741_824,
-    "Bytes waiting for a slow connection before it is closed",
-    "慢连接积压多少字节后断开",
-  ),
-  number(
-    "STALLED_SECONDS",
-    10,
-    1,
-    3600,
-    "Seconds without progress before a slow connection is closed",
-    "慢连接多少秒没有进展后断开",
-  ),
-  number(
-    "IDLE_TIMEOUT_SECONDS",
-    90,
-    10,
-    3600,
-    "Seconds of silence before a WebSocket is pinged and closed",
-    "WebSocket 静默多少秒后探测并断开",
-  ),
+  ...BROKER_SETTINGS,
   words(
     "RATE_LIMITS",
     "–",
     "off, or command=burst/perSecond pairs separated by commas, as in message.send=2000/500",
-    "Other request limits per user, client and command",
-    "按用户、客户端与命令调整请求频率",
+    "Other request limits per user, client and command; off also lifts the one on new conversations, 20 a minute",
+    "按用户、客户端与命令调整请求频率；off 同时取消每分钟新开 20 个会话的限制",
   ),
   number(
     "DRAIN_SECONDS",
@@ -304,40 +180,3 @@ export const SETTINGS: readonly Setting[] = [
     "日志级别",
   ),
 ];
-
-/** A whole number between `min` and `max`, both included. */
-export function integer(min: number, max: number): (text: string) => number | null {
-  return (text) =>
-    /^\d{1,15}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : null;
-}
-
-/** One of a few words. */
-export function choice<const T extends string>(...values: readonly T[]): (text: string) => T | null {
-  return (text) => values.find((value) => value === text) ?? null;
-}
-
-/** `true` or `false`. */
-export function flag(text: string): boolean | null {
-  return text === "true" ? true : text === "false" ? false : null;
-}
-
-/** Things separated by commas; one that cannot be read spoils the list. */
-export function list<T>(parse: (text: string) => T | null): (text: string) => readonly T[] | null {
-  return (text) => {
-    const values = text.split(",").map((item) => item.trim()).filter((item) => item !== "").map(parse);
-    return values.every((value) => value !== null) ? values : null;
-  };
-}
-
-/** `off`, or `command=burst/perSecond` separated by commas. */
-export function parseRateLimits(
-  text: string,
-): "off" | ReadonlyMap<string, { readonly burst: number; readonly perSecond: number }> | null {
-  if (text === "off") return "off";
-  const pairs = list((item) => {
-    const match = /^([a-z_]+(?:\.[a-z_]+)?)=(\d{1,9})\/(\d{1,9}(?:\.\d{1,3})?)$/.exec(item);
-    if (match === null || Number(match[2]) < 1) return null;
-    return [match[1]!, { burst: Number(match[2]), perSecond: Number(match[3]) }] as const;
-  })(text);
-  return pairs === null ? null : new Map(pairs);
-}

@@ -17,17 +17,23 @@ export interface Peer {
 /** Why a connection is not taken. */
 export type AdmissionRefusal = "draining" | "too-many" | "too-many-of-address" | "too-many-failures";
 
-/** A place that was given; hand it back once. */
+/** A place that was given. */
 export interface Admission {
   /** null for addresses that limits do not hold for. */
   readonly key: string | null;
   isAuthenticated: boolean;
+  /** The connection is over; its socket may still be open. */
+  isClosed: boolean;
   isReleased: boolean;
 }
 
 interface AddressState {
+  /** Sockets that are open, closed on our side or not. */
   connections: number;
+  /** Those of them that had no good CONNECT. */
   unauthenticated: number;
+  /** Those of them that we have closed and their peer has not. */
+  closing: number;
   failures: number;
   /** The minute the failures are counted in. */
   failuresSinceMs: number;
@@ -35,8 +41,20 @@ interface AddressState {
 }
 
 const MINUTE_MS = 60_000;
+/**
+ * Sockets of one address that we have closed and their peers have not; over it, the address is refused. Roomy: behind
+ * one address many people may lose their network, and a peer that vanished is given up by TCP after a quarter of an
+ * hour only.
+ */
+const MAX_CLOSING_PER_ADDRESS = 1_024;
 
-/** Counts connections by address. */
+/**
+ * Counts connections by address.
+ *
+ * A peer that does not answer the close of a WebSocket keeps the socket, and nothing ends it from here. It goes on
+ * counting for its address, lest an address hold any number of them; in all it does not count, lest one address
+ * keep everybody out.
+ */
 export class Admissions {
   readonly #limits: BrokerLimits;
   readonly #addresses = new Map<string, AddressState>();
@@ -61,6 +79,7 @@ export class Admissions {
     const state = key === null ? undefined : this.#addresses.get(key);
     if (state === undefined) return null;
     if (nowMs < state.refusedUntilMs) return "too-many-failures";
+    if (state.closing >= MAX_CLOSING_PER_ADDRESS) return "too-many-of-address";
     const { maxUnauthenticatedPerIp, maxConnectionsPerIp } = this.#limits;
     if (state.unauthenticated >= maxUnauthenticatedPerIp) return "too-many-of-address";
     if (maxConnectionsPerIp !== null && state.connections >= maxConnectionsPerIp) {
@@ -79,12 +98,12 @@ export class Admissions {
       state.connections++;
       state.unauthenticated++;
     }
-    return { key, isAuthenticated: false, isReleased: false };
+    return { key, isAuthenticated: false, isClosed: false, isReleased: false };
   }
 
   /** The connection sent a good CONNECT. */
   authenticate(admission: Admission): void {
-    if (admission.isAuthenticated || admission.isReleased) return;
+    if (admission.isAuthenticated || admission.isClosed) return;
     admission.isAuthenticated = true;
     this.#unauthenticated--;
     if (admission.key !== null) this.#stateOf(admission.key).unauthenticated--;
@@ -102,12 +121,24 @@ export class Admissions {
     if (state.failures > this.#limits.maxFailedConnectsPerMinute) state.refusedUntilMs = nowMs + MINUTE_MS;
   }
 
-  /** The connection is gone. */
+  /** The connection is over: hand the place back with {@linkcode Admissions.release} when its socket is closed. */
+  close(admission: Admission): void {
+    if (admission.isClosed) return;
+    admission.isClosed = true;
+    if (!admission.isAuthenticated) this.#unauthenticated--;
+    if (admission.key !== null) this.#stateOf(admission.key).closing++;
+  }
+
+  /** The socket is closed on both sides. */
   release(admission: Admission): void {
     if (admission.isReleased) return;
-    this.authenticate(admission);
+    this.close(admission);
     admission.isReleased = true;
-    if (admission.key !== null) this.#stateOf(admission.key).connections--;
+    if (admission.key === null) return;
+    const state = this.#stateOf(admission.key);
+    state.closing--;
+    state.connections--;
+    if (!admission.isAuthenticated) state.unauthenticated--;
   }
 
   #keyOf(peer: Peer): string | null {
@@ -118,7 +149,14 @@ export class Admissions {
   #stateOf(key: string): AddressState {
     let state = this.#addresses.get(key);
     if (state === undefined) {
-      state = { connections: 0, unauthenticated: 0, failures: 0, failuresSinceMs: 0, refusedUntilMs: 0 };
+      state = {
+        connections: 0,
+        unauthenticated: 0,
+        closing: 0,
+        failures: 0,
+        failuresSinceMs: 0,
+        refusedUntilMs: 0,
+      };
       this.#addresses.set(key, state);
     }
     return state;

@@ -18,7 +18,9 @@ import { Registry } from "./registry.ts";
 import type { Reply } from "./reply.ts";
 import { Requests } from "./requests.ts";
 import { TcpListener } from "./tcp_listener.ts";
+import { TlsListener, type TlsListenerOptions } from "./tls_listener.ts";
 import { WebSocketStream } from "./web_socket_stream.ts";
+import { WsListener, type WsListenerOptions } from "./ws_listener.ts";
 
 /** What a broker is made of. */
 export interface BrokerOptions {
@@ -82,7 +84,7 @@ export class Broker {
   readonly #peerLog: PeerLog;
   readonly #connections = new Set<Connection>();
   readonly #paused = new Set<Connection>();
-  readonly #listeners: TcpListener[] = [];
+  readonly #listeners: { close(): void }[] = [];
   readonly #streams = new OpenStreams();
   readonly #host: ConnectionHost;
   #ticker: ReturnType<typeof setInterval> | undefined;
@@ -199,6 +201,46 @@ export class Broker {
     return { port: listener.port };
   }
 
+  /**
+   * Listens for MQTT over TLS.
+   *
+   * @param options port 0 takes any free one
+   * @throws {CertificateError} for a certificate and a private key that cannot be used
+   */
+  async listenTls(options: TlsListenerOptions): Promise<{ readonly port: number }> {
+    const listener = await TlsListener.open({
+      log: this.#log,
+      streams: this.#streams,
+      limits: this.#limits,
+      admissions: this.#admissions,
+      accept: (stream) => this.#accept(stream, null),
+    }, options);
+    this.#listeners.push(listener);
+    return { port: listener.port };
+  }
+
+  /**
+   * Listens for MQTT over WebSocket on a port of its own, where a message of more than 4 × `maxPacketBytes` is refused
+   * from its first bytes. The login cookie is not read there.
+   *
+   * @param options port 0 takes any free one; `screen` decides who may connect
+   */
+  async listenWebSocket(options: WsListenerOptions): Promise<{ readonly port: number }> {
+    const listener = await WsListener.open({
+      log: this.#log,
+      streams: this.#streams,
+      limits: this.#limits,
+      admissions: this.#admissions,
+      peerBroke: ({ address }, reason) => {
+        this.#counts.protocolErrors++;
+        this.#peerLog.tell({ address, reason }, performance.now());
+      },
+      accept: (stream) => this.#accept(stream, null),
+    }, options);
+    this.#listeners.push(listener);
+    return { port: listener.port };
+  }
+
   #accept(stream: ByteStream, appToken: string | null): void {
     const nowMs = performance.now();
     this.#counts.accepted++;
@@ -242,8 +284,9 @@ export class Broker {
   #closed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     this.#paused.delete(connection);
-    this.#admissions.release(connection.admission);
-    const { login } = connection;
+    const { admission, login } = connection;
+    this.#admissions.close(admission);
+    this.#streams.whenClosed(connection.stream, () => this.#admissions.release(admission));
     if (login !== null && this.#registry.delete(login.userId, connection)) {
       this.#presence.set(login.userId, login.clientId, null);
     }

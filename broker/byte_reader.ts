@@ -87,20 +87,36 @@ export class ByteReader {
       if (byte === 0) throw malformed("A string holds the character U+0000."); // [MQTT-1.5.3-2]
       all |= byte;
     }
-    if (all >= 0x80) {
-      try {
-        utf8.decode(bytes.subarray(this.at, end));
-      } catch {
-        throw malformed("A string is not well-formed UTF-8."); // [MQTT-1.5.3-1]
-      }
+    if (all >= 0x80 && !isUtf8(bytes.subarray(this.at, end))) {
+      throw malformed("A string is not well-formed UTF-8."); // [MQTT-1.5.3-1]
     }
     this.at = end;
     return all < 0x80;
   }
 
+  /** Everything that is left: a view, not a copy. */
+  readRest(): Uint8Array {
+    const view = this.bytes.subarray(this.at, this.end);
+    this.at = this.end;
+    return view;
+  }
+
   /** Nothing may follow. */
   requireEnd(): void {
     if (this.at !== this.end) throw malformed("The packet is longer than its content.");
+  }
+}
+
+/** Whether bytes are well-formed UTF-8; U+0000 may be among them. */
+export function isUtf8(bytes: Uint8Array): boolean {
+  let ascii = 0;
+  while (ascii < bytes.length && bytes[ascii]! < 0x80) ascii++;
+  if (ascii === bytes.length) return true;
+  try {
+    utf8.decode(bytes.subarray(ascii));
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -4,13 +4,7 @@
  */
 
 import { generate, type IConnectPacket, type Packet as CodecPacket, parser } from "mqtt-packet";
-import type {
-  ConnectPacket,
-  DisconnectPacket,
-  ProtocolLevel,
-  SubscribePacket,
-  UnsubscribePacket,
-} from "./packet.ts";
+import type { ConnectPacket, DisconnectPacket, ProtocolLevel, Will } from "./packet.ts";
 import { malformed } from "./protocol_error.ts";
 
 /** A parser per packet: it remembers the last CONNECT, password and all, and rare packets can pay for a new one. */
@@ -32,43 +26,33 @@ function parse<C extends CodecPacket["cmd"]>(
   return packet as Extract<CodecPacket, { cmd: C }>;
 }
 
-/** A CONNECT that has passed the check. */
-export function parseConnect(bytes: Uint8Array, level: ProtocolLevel): ConnectPacket {
+/** Session Expiry Interval of a session that lasts for ever. */
+const FOR_EVER_SECONDS = 0xffff_ffff;
+
+/** A CONNECT that has passed the check, which has read its will. */
+export function parseConnect(bytes: Uint8Array, level: ProtocolLevel, will: Will | null): ConnectPacket {
   const packet: IConnectPacket = parse(bytes, level, "connect");
-  const { properties, will } = packet;
+  const { properties } = packet;
+  const clean = packet.clean === true;
   return {
     type: "connect",
     level,
     clientId: packet.clientId,
     userName: packet.username ?? null,
     password: packet.password === undefined ? null : new Uint8Array(packet.password),
-    clean: packet.clean === true,
+    clean,
     keepAliveSeconds: packet.keepalive ?? 0,
-    will: will === undefined ? null : { topic: will.topic, qos: will.qos ?? 0, retain: will.retain === true },
-    sessionExpirySeconds: properties?.sessionExpiryInterval ?? 0,
+    will,
+    sessionExpirySeconds: level === 5 ? properties?.sessionExpiryInterval ?? 0 : clean // 3.1.1 [MQTT-3.1.2-6] [MQTT-3.1.2-4]
+      ? 0
+      : FOR_EVER_SECONDS,
     receiveMaximum: properties?.receiveMaximum ?? 65_535,
     maxPacketBytes: properties?.maximumPacketSize ?? Infinity,
+    topicAliasMaximum: properties?.topicAliasMaximum ?? 0,
     wantsResponseInformation: properties?.requestResponseInformation === true,
     wantsProblemInformation: properties?.requestProblemInformation !== false,
     authenticationMethod: properties?.authenticationMethod ?? null,
   };
-}
-
-/** A SUBSCRIBE that has passed the check. */
-export function parseSubscribe(bytes: Uint8Array, level: ProtocolLevel): SubscribePacket {
-  const packet = parse(bytes, level, "subscribe");
-  return {
-    type: "subscribe",
-    packetId: packet.messageId!,
-    subscriptions: packet.subscriptions.map(({ topic, qos }) => ({ topicFilter: topic, qos })),
-    hasSubscriptionId: packet.properties?.subscriptionIdentifier !== undefined,
-  };
-}
-
-/** An UNSUBSCRIBE that has passed the check. */
-export function parseUnsubscribe(bytes: Uint8Array, level: ProtocolLevel): UnsubscribePacket {
-  const packet = parse(bytes, level, "unsubscribe");
-  return { type: "unsubscribe", packetId: packet.messageId!, topicFilters: packet.unsubscriptions };
 }
 
 /** A DISCONNECT that has passed the check. */
@@ -85,7 +69,12 @@ export function parseDisconnect(bytes: Uint8Array, level: ProtocolLevel): Discon
 export interface ConnackProperties {
   readonly receiveMaximum?: number;
   readonly maximumPacketSize?: number;
+  readonly topicAliasMaximum?: number;
   readonly sessionExpiryInterval?: number;
+  /** Takes the place of the client's keep-alive; in seconds. */
+  readonly serverKeepAlive?: number;
+  /** What the client is called from now on; only where it had no name. */
+  readonly assignedClientIdentifier?: string;
   readonly retainAvailable?: boolean;
   readonly subscriptionIdentifiersAvailable?: boolean;
   readonly sharedSubscriptionAvailable?: boolean;
@@ -93,17 +82,21 @@ export interface ConnackProperties {
   readonly reasonString?: string;
 }
 
-/** A CONNACK of 5.0. */
-export function generateConnack(reason: number, properties: ConnackProperties): Uint8Array {
+/** A CONNACK of 5.0; where it refuses there is no session. [MQTT-3.2.2-6] */
+export function generateConnack(
+  reason: number,
+  sessionPresent: boolean,
+  properties: ConnackProperties,
+): Uint8Array {
   return generate(
-    { cmd: "connack", sessionPresent: false, reasonCode: reason, properties: { ...properties } },
+    { cmd: "connack", sessionPresent, reasonCode: reason, properties: { ...properties } },
     { protocolVersion: 5 },
   );
 }
 
-/** A CONNACK of 3.1.1; session present is 0, as there are no sessions that last. */
-export function generateOldConnack(returnCode: number): Uint8Array {
-  return generate({ cmd: "connack", sessionPresent: false, returnCode }, { protocolVersion: 4 });
+/** A CONNACK of 3.1.1; where it refuses there is no session. 3.1.1 [MQTT-3.2.2-4] */
+export function generateOldConnack(returnCode: number, sessionPresent: boolean): Uint8Array {
+  return generate({ cmd: "connack", sessionPresent, returnCode }, { protocolVersion: 4 });
 }
 
 /** A SUBACK with one code per filter, in the order of the filters. [MQTT-3.8.4-6] */

@@ -6,7 +6,7 @@ import { type Caller, ImError, type Login } from "../im/mod.ts";
 import type { Admission } from "./admission.ts";
 import type { ByteReceiver, ByteStream } from "./byte_stream.ts";
 import { CLOSE_CODES, closeCodeOf } from "./close_codes.ts";
-import { acceptedConnack, type ConnectRefusal } from "./connect.ts";
+import { acceptedConnack, type ConnectRefusal, keepAliveOf } from "./connect.ts";
 import { writeDisconnect } from "./encode.ts";
 import type { Flusher } from "./flusher.ts";
 import { Framing } from "./framing.ts";
@@ -160,7 +160,7 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
   }
 
   #receiveConnect(handshake: Handshake): void {
-    const refused = handshake.read(this.#framing);
+    const refused = handshake.read(this.#framing, this.#host.limits);
     if (refused !== null) return this.#refuse(refused);
     this.#authenticate(handshake).catch((cause) => this.#fail(cause));
   }
@@ -192,7 +192,7 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
       },
       session: new Session(connect, limits),
       requests: new RequestQueue(this, MAX_WAITING_PACKETS * limits.maxPacketBytes),
-      keepAliveMs: connect.keepAliveSeconds * 1_500, // [MQTT-3.1.2-22], 3.1.1 [MQTT-3.1.2-24]
+      keepAliveMs: keepAliveOf(connect, limits) * 1_500, // [MQTT-3.1.2-22], 3.1.1 [MQTT-3.1.2-24]
     };
     this.#outbox.writer().append(acceptedConnack(connect, limits)); // [MQTT-3.1.4-5]
   }

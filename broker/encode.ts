@@ -122,11 +122,13 @@ function remainingLength(
     (level === 5 ? variableBytes(properties.length) + properties.length : 0);
 }
 
-function variableBytes(value: number): number {
+/** Bytes of a Variable Byte Integer. */
+export function variableBytes(value: number): number {
   return value < 128 ? 1 : value < 16_384 ? 2 : value < 2_097_152 ? 3 : 4;
 }
 
-function putVariable(bytes: Uint8Array, at: number, value: number): number {
+/** Puts a Variable Byte Integer; where it ends. */
+export function putVariable(bytes: Uint8Array, at: number, value: number): number {
   while (value >= 128) {
     bytes[at++] = (value & 0x7f) | 0x80;
     value >>>= 7;

@@ -6,6 +6,7 @@ import type { Login } from "../im/mod.ts";
 import { type ConnectRefusal, malformedConnack, refuseConnect, refusedConnack } from "./connect.ts";
 import { UNSUPPORTED_CONNACK } from "./connect.ts";
 import type { Framing } from "./framing.ts";
+import type { BrokerLimits } from "./limits.ts";
 import type { ConnectPacket, ProtocolLevel } from "./packet.ts";
 import { readConnect, readConnectLevel } from "./packet_check.ts";
 
@@ -53,12 +54,12 @@ export class Handshake {
    *
    * @throws {ProtocolError} when it is no well-formed CONNECT
    */
-  read({ bytes, packetStart, bodyStart, packetEnd }: Framing): RefusedConnect | null {
+  read({ bytes, packetStart, bodyStart, packetEnd }: Framing, limits: BrokerLimits): RefusedConnect | null {
     const level = readConnectLevel(bytes, packetStart, bodyStart, packetEnd);
     if (level === "unsupported") return { connack: UNSUPPORTED_CONNACK, isClientsFault: true };
     this.#level = level;
     const connect = readConnect(bytes, packetStart, bodyStart, packetEnd, level);
-    const refusal = refuseConnect(connect);
+    const refusal = refuseConnect(connect, limits);
     if (refusal !== null) return this.refuse(refusal);
     this.#connect = connect;
     return null;

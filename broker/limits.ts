@@ -22,8 +22,14 @@ export interface BrokerLimits {
   readonly maxSubscriptions: number;
   /** Levels of a topic filter. */
   readonly maxTopicLevels: number;
-  /** Of a topic filter, in UTF-8. */
+  /** Of a topic filter and of a topic name, in UTF-8. */
   readonly maxFilterBytes: number;
+  /** Of a client identifier, in UTF-8. */
+  readonly maxClientIdBytes: number;
+  /** A longer keep-alive is cut to this; 0: it is the client's to choose. */
+  readonly maxKeepAliveSeconds: number;
+  /** Aliases a client may use on a connection; 0: none. */
+  readonly maxTopicAliases: number;
   /** Events waiting for a slow connection; over it, the connection is cut off. */
   readonly maxWaitingBytes: number;
   /** A connection for which something waits and that makes no progress for so long is cut off. */
@@ -37,5 +43,10 @@ export interface BrokerLimits {
 /** The part of {@linkcode BrokerLimits} that an MQTT session knows of. */
 export type SessionLimits = Pick<
   BrokerLimits,
-  "maxInflightOut" | "maxInflightIn" | "maxSubscriptions" | "maxTopicLevels" | "maxFilterBytes"
+  | "maxInflightOut"
+  | "maxInflightIn"
+  | "maxSubscriptions"
+  | "maxTopicLevels"
+  | "maxFilterBytes"
+  | "maxTopicAliases"
 >;

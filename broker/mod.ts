@@ -9,3 +9,6 @@ export { Broker, type BrokerOptions, type BrokerStats } from "./broker.ts";
 export type { BrokerLimits } from "./limits.ts";
 export type { RateLimit } from "./rate_limits.ts";
 export type { Reply } from "./reply.ts";
+export { chooseSubProtocol, SUB_PROTOCOLS } from "./sub_protocol.ts";
+export { CertificateError } from "./tls_listener.ts";
+export type { UpgradeRefusal, UpgradeRequest, UpgradeScreen } from "./ws_listener.ts";

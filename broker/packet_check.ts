@@ -1,16 +1,25 @@
 /**
  * The strict check between the byte stream and the session. The codec parses without validating, and by the time it
  * is done the evidence is lost: ill-formed UTF-8 has become U+FFFD, surplus bytes are gone. So every packet is walked
- * here first, on its bytes. The frequent packets (PUBLISH, acknowledgements, PINGREQ) are read in that same walk; the
- * rare ones go on to the codec.
+ * here first, on its bytes. Most are read in that same walk; CONNECT and DISCONNECT go on to the codec.
  *
  * Tags without a version are those of MQTT 5.0 unless the comment says 3.1.1.
  */
 
-import { ByteReader } from "./byte_reader.ts";
-import { parseConnect, parseDisconnect, parseSubscribe, parseUnsubscribe } from "./codec.ts";
-import type { AcknowledgementPacket, ConnectPacket, Packet, ProtocolLevel, PublishPacket } from "./packet.ts";
-import { NO_PROPERTIES, readProperties } from "./properties.ts";
+import { ByteReader, isUtf8 } from "./byte_reader.ts";
+import { parseConnect, parseDisconnect } from "./codec.ts";
+import type {
+  AcknowledgementPacket,
+  ConnectPacket,
+  Packet,
+  ProtocolLevel,
+  PublishPacket,
+  SubscribePacket,
+  UnsubscribePacket,
+  Will,
+} from "./packet.ts";
+import { NO_PROPERTIES, type Properties, readProperties } from "./properties.ts";
+import type { SubscriptionOptions } from "./publication.ts";
 import { malformed, ProtocolError, REASONS, violation } from "./protocol_error.ts";
 import { hasWildcard, isTopicFilter, splitShare } from "./topic.ts";
 
@@ -32,12 +41,13 @@ const TYPES = {
 const PINGREQ: Packet = { type: "pingreq" };
 const AUTH: Packet = { type: "auth" };
 
-/** Reason codes a client may put into PUBACK and PUBREC, into PUBREL and PUBCOMP, and into DISCONNECT. */
+/** Reason codes a client may put into PUBACK and PUBREC, into PUBREL and PUBCOMP, into DISCONNECT, and into AUTH. */
 const PUBLISH_REASONS: ReadonlySet<number> = new Set([0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]);
 const RELEASE_REASONS: ReadonlySet<number> = new Set([0, 0x92]);
 const DISCONNECT_REASONS: ReadonlySet<number> = new Set([
   ...[0, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99],
 ]);
+const AUTH_REASONS: ReadonlySet<number> = new Set([0x18, 0x19]);
 
 // Packets are checked one at a time and without waiting, so one reader serves all connections.
 const reader = new ByteReader();
@@ -71,11 +81,9 @@ export function readPacket(
         reader.requireEnd();
         return PINGREQ;
       case TYPES.subscribe:
-        checkSubscribe(first, level);
-        return parseSubscribe(bytes.subarray(packetStart, packetEnd), level);
+        return readSubscribe(first, level);
       case TYPES.unsubscribe:
-        checkUnsubscribe(first, level);
-        return parseUnsubscribe(bytes.subarray(packetStart, packetEnd), level);
+        return readUnsubscribe(first, level);
       case TYPES.disconnect:
         checkDisconnect(first, level);
         return parseDisconnect(bytes.subarray(packetStart, packetEnd), level);
@@ -83,7 +91,9 @@ export function readPacket(
         if (level < 5) throw malformed("The packet type is reserved.");
         requireFlags(first, 0); // [MQTT-3.15.1-1]
         if (bodyStart !== packetEnd) {
-          reader.readByte();
+          if (!AUTH_REASONS.has(reader.readByte())) {
+            throw malformed("The reason code does not belong here."); // [MQTT-3.15.2-1]
+          }
           if (reader.at < packetEnd) readProperties(reader, "auth");
           reader.requireEnd();
         }
@@ -144,15 +154,17 @@ export function readConnect(
 ): ConnectPacket {
   // Name and level, seven bytes, have been read.
   reader.open(bytes, bodyStart + 7, packetEnd);
+  let will: Will | null;
   try {
-    checkConnect(level);
+    will = checkConnect(level);
   } finally {
     reader.release();
   }
-  return parseConnect(bytes.subarray(packetStart, packetEnd), level);
+  return parseConnect(bytes.subarray(packetStart, packetEnd), level, will);
 }
 
-function checkConnect(level: ProtocolLevel): void {
+/** Checks a CONNECT; the will comes back, as the codec loses the order of its user properties. */
+function checkConnect(level: ProtocolLevel): Will | null {
   const flags = reader.readByte();
   const hasUserName = (flags & 0x80) !== 0;
   const hasPassword = (flags & 0x40) !== 0;
@@ -169,15 +181,33 @@ function checkConnect(level: ProtocolLevel): void {
   reader.readUint16();
   if (level === 5) readProperties(reader, "connect");
   reader.skipText(); // the client identifier [MQTT-3.1.3-1] [MQTT-3.1.3-4]
-  if (hasWill) {
-    if (level === 5) readProperties(reader, "will");
-    const topic = reader.readText(); // [MQTT-3.1.3-11]
-    if (topic === "" || hasWildcard(topic)) throw malformed("The will topic is no topic name.");
-    reader.readBinary();
-  }
+  const will = hasWill ? readWill(willQos, (flags & 0x20) !== 0, level) : null;
   if (hasUserName) reader.skipText(); // [MQTT-3.1.3-12]
   if (hasPassword) reader.readBinary();
   reader.requireEnd();
+  return will;
+}
+
+/** Copied out of the packet, as it outlives it. */
+function readWill(qos: number, retain: boolean, level: ProtocolLevel): Will {
+  const properties = level === 5 ? readProperties(reader, "will") : NO_PROPERTIES;
+  const topic = reader.readText(); // [MQTT-3.1.3-11]
+  if (topic === "" || hasWildcard(topic)) throw malformed("The will topic is no topic name.");
+  const payload = reader.readBinary();
+  requirePayloadFormat(payload, properties);
+  const { expirySeconds, delaySeconds, forwarded } = properties;
+  return {
+    publication: {
+      topic,
+      payload: payload.slice(),
+      qos,
+      retain,
+      properties: forwarded.length === 0 ? forwarded : forwarded.slice(),
+      expiresAtMs: null,
+    },
+    expirySeconds,
+    delaySeconds,
+  };
 }
 
 function readPublish(first: number, level: ProtocolLevel): PublishPacket {
@@ -188,25 +218,30 @@ function readPublish(first: number, level: ProtocolLevel): PublishPacket {
   if (hasWildcard(topic)) throw malformed("The topic name holds a wildcard."); // [MQTT-3.3.2-2]
   const packetId = qos === 0 ? 0 : readPacketId();
   const properties = level === 5 ? readProperties(reader, "publish") : NO_PROPERTIES;
-  if (properties !== NO_PROPERTIES) {
-    // Our Topic Alias Maximum is 0.
-    if (properties.hasTopicAlias) {
-      throw new ProtocolError(REASONS.topicAliasInvalid, "Topic aliases are not accepted."); // [MQTT-3.3.2-9]
-    }
-    if (properties.responseTopic !== null && hasWildcard(properties.responseTopic)) {
-      throw violation("The response topic holds a wildcard."); // [MQTT-3.3.2-14]
-    }
-  }
-  if (topic === "") throw violation("The topic name is empty."); // [MQTT-4.7.3-1]
+  // An alias may stand for the topic; which aliases there are, the session knows.
+  if (topic === "" && properties.topicAlias === null) throw violation("The topic name is empty."); // [MQTT-4.7.3-1]
+  const payload = reader.readRest();
+  requirePayloadFormat(payload, properties);
   return {
     type: "publish",
     topic,
     qos,
+    retain: (first & 1) !== 0,
     packetId,
-    payload: reader.bytes.subarray(reader.at, reader.end),
+    payload,
     responseTopic: properties.responseTopic,
     correlationData: properties.correlationData,
+    topicAlias: properties.topicAlias,
+    expirySeconds: properties.expirySeconds,
+    forwarded: properties.forwarded,
   };
+}
+
+/** A payload that claims to be UTF-8 must be. Source: MQTT Version 5.0, sections 3.3.2.3.2 and 3.1.3.2.3. */
+function requirePayloadFormat(payload: Uint8Array, properties: Properties): void {
+  if (properties.isText && !isUtf8(payload)) {
+    throw new ProtocolError(REASONS.payloadFormatInvalid, "The payload is not the UTF-8 it claims to be.");
+  }
 }
 
 function readAcknowledgement(first: number, level: ProtocolLevel): AcknowledgementPacket {
@@ -234,35 +269,58 @@ function readAcknowledgement(first: number, level: ProtocolLevel): Acknowledgeme
   };
 }
 
-function checkSubscribe(first: number, level: ProtocolLevel): void {
+function readSubscribe(first: number, level: ProtocolLevel): SubscribePacket {
   requireFlags(first, 2); // [MQTT-3.8.1-1]
-  readPacketId();
-  if (level === 5) readProperties(reader, "subscribe");
+  const packetId = readPacketId();
+  const { subscriptionId } = level === 5 ? readProperties(reader, "subscribe") : NO_PROPERTIES;
+  const subscriptions: { topicFilter: string; options: SubscriptionOptions }[] = [];
   if (reader.at === reader.end) throw violation("There is no topic filter."); // [MQTT-3.8.3-2]
   while (reader.at < reader.end) {
     const topicFilter = readTopicFilter();
-    const options = reader.readByte();
-    if ((options & 3) === 3) throw violation("The QoS of a subscription is 3."); // 3.1.1 [MQTT-3.8.3-4]
-    if ((options & (level === 5 ? 0xc0 : 0xfc)) !== 0) {
-      throw malformed("Reserved bits of a subscription are set."); // [MQTT-3.8.3-5]
-    }
-    if (level < 5) continue;
-    if ((options & 0x30) === 0x30) throw violation("Retain handling is 3.");
-    const share = splitShare(topicFilter);
-    if (share === null) continue;
-    if (share.name === "" || hasWildcard(share.name) || !isTopicFilter(share.topicFilter)) {
-      throw malformed("The shared subscription is no $share/name/filter."); // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
-    }
-    if ((options & 4) !== 0) throw violation("No Local is set on a shared subscription."); // [MQTT-3.8.3-4]
+    const options = readOptions(level, subscriptionId);
+    if (level === 5) requireShare(topicFilter, options);
+    subscriptions.push({ topicFilter, options });
   }
+  return { type: "subscribe", packetId, subscriptions };
 }
 
-function checkUnsubscribe(first: number, level: ProtocolLevel): void {
+/** The byte behind a topic filter; 3.1.1 knows only the QoS in it. */
+function readOptions(level: ProtocolLevel, subscriptionId: number | null): SubscriptionOptions {
+  const options = reader.readByte();
+  const qos = options & 3;
+  if (qos === 3) throw violation("The QoS of a subscription is 3."); // 3.1.1 [MQTT-3.8.3-4]
+  if ((options & (level === 5 ? 0xc0 : 0xfc)) !== 0) {
+    throw malformed("Reserved bits of a subscription are set."); // [MQTT-3.8.3-5]
+  }
+  const retainHandling = options >> 4;
+  if (retainHandling === 3) throw violation("Retain handling is 3.");
+  return {
+    qos,
+    noLocal: (options & 4) !== 0,
+    retainAsPublished: (options & 8) !== 0,
+    retainHandling,
+    subscriptionId,
+  };
+}
+
+/** To 3.1.1 a shared subscription is a filter like any other: there a bad one is refused, and nothing closes. */
+function requireShare(topicFilter: string, options: SubscriptionOptions): void {
+  const share = splitShare(topicFilter);
+  if (share === null) return;
+  if (share.name === "" || hasWildcard(share.name) || !isTopicFilter(share.topicFilter)) {
+    throw malformed("The shared subscription is no $share/name/filter."); // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+  }
+  if (options.noLocal) throw violation("No Local is set on a shared subscription."); // [MQTT-3.8.3-4]
+}
+
+function readUnsubscribe(first: number, level: ProtocolLevel): UnsubscribePacket {
   requireFlags(first, 2); // [MQTT-3.10.1-1]
-  readPacketId();
+  const packetId = readPacketId();
   if (level === 5) readProperties(reader, "unsubscribe");
+  const topicFilters: string[] = [];
   if (reader.at === reader.end) throw violation("There is no topic filter."); // [MQTT-3.10.3-2]
-  while (reader.at < reader.end) readTopicFilter();
+  while (reader.at < reader.end) topicFilters.push(readTopicFilter());
+  return { type: "unsubscribe", packetId, topicFilters };
 }
 
 function checkDisconnect(first: number, level: ProtocolLevel): void {

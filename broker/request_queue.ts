@@ -46,7 +46,8 @@ export class RequestQueue {
   #started = 0;
   #running = 0;
   #runsAlone = false;
-  #isEntering = false;
+  /** It looks for its place in the commit queue. */
+  #entering: Pending | null = null;
   #isPumping = false;
   #isStarting = false;
   /** A send that failed before it was stored: nothing starts until its failure has been told. */
@@ -119,7 +120,7 @@ export class RequestQueue {
   }
 
   #mayStart(next: Pending): boolean {
-    if (this.#isEntering || this.#barrier !== null) return false;
+    if (this.#entering !== null || this.#barrier !== null) return false;
     if (this.#running > 0 && (this.#runsAlone || !next.isSend)) return false;
     return next.request.command === null || this.#owner.hasRoom;
   }
@@ -143,9 +144,9 @@ export class RequestQueue {
       this.#isStarting = false;
     }
     if (entered === null) return;
-    this.#isEntering = true;
+    this.#entering = pending;
     const enter = () => {
-      this.#isEntering = false;
+      this.#entering = null;
       this.pump();
     };
     entered.then(enter, enter);
@@ -160,7 +161,7 @@ export class RequestQueue {
     const { order } = this.#owner.caller;
     if (pending.isSend && reply !== null && isPassing(reply) && pending.generation === order.generation) {
       // Refused before it was queued, it must not make earlier sends fail that are still on their way.
-      if (this.#isStarting) this.#barrier = pending;
+      if (this.#isStarting || this.#entering === pending) this.#barrier = pending;
       else order.generation++;
     }
     this.#finishAnswered();

@@ -91,6 +91,8 @@ export class Session {
   // Made when first needed: an idle connection has none of these.
   #inflight: Map<number, Inflight> | null = null;
   #received: Map<number, "running" | "acknowledged"> | null = null;
+  /** Topics by the alias the client gave them on this connection. */
+  #aliases: Map<number, string> | null = null;
   #waiting: Waiting[] | null = null;
   #waitingTaken = 0;
   #waitingBytes = 0;
@@ -164,7 +166,8 @@ export class Session {
   }
 
   #receivePublish(packet: PublishPacket, writer: PacketWriter): Effect | null {
-    const { qos, packetId, topic, payload, responseTopic, correlationData } = packet;
+    const { qos, packetId, payload, responseTopic, correlationData } = packet;
+    const topic = this.#resolveTopic(packet);
     if (qos === 2) {
       const known = this.#received?.get(packetId);
       if (known !== undefined) {
@@ -190,6 +193,24 @@ export class Session {
       type: "request",
       request: { command, body: payload, qos, packetId, responseTopic, correlationData },
     };
+  }
+
+  /** The topic name, or the one its alias stands for on this connection. */
+  #resolveTopic({ topic, topicAlias }: PublishPacket): string {
+    if (topicAlias === null) return topic;
+    if (topicAlias > this.#limits.maxTopicAliases) {
+      throw new ProtocolError(
+        REASONS.topicAliasInvalid,
+        `The topic alias is over ${this.#limits.maxTopicAliases}.`,
+      ); // [MQTT-3.3.2-9]
+    }
+    if (topic !== "") {
+      (this.#aliases ??= new Map()).set(topicAlias, topic);
+      return topic;
+    }
+    const known = this.#aliases?.get(topicAlias);
+    if (known !== undefined) return known;
+    throw new ProtocolError(REASONS.topicAliasInvalid, "The topic alias stands for no topic."); // [MQTT-3.3.2-7]
   }
 
   /** Acknowledges a request; `code` is the IM code of a refusal. The caller keeps the order. [MQTT-4.6.0-2] */
@@ -252,13 +273,13 @@ export class Session {
   }
 
   #subscribe(packet: SubscribePacket, writer: PacketWriter): void {
-    if (packet.hasSubscriptionId) {
+    if (packet.subscriptions.some(({ options }) => options.subscriptionId !== null)) {
       throw new ProtocolError(
         REASONS.subscriptionIdsNotSupported,
         "Subscription identifiers are not supported.",
       );
     }
-    const granted = packet.subscriptions.map(({ topicFilter, qos }) => {
+    const granted = packet.subscriptions.map(({ topicFilter, options: { qos } }) => {
       const refusal = refuseFilter(topicFilter, this.#limits);
       if (refusal !== null) return this.level < 5 ? 0x80 : FILTER_REASONS[refusal];
       if (

@@ -35,6 +35,54 @@ export function isTopicFilter(topicFilter: string): boolean {
   );
 }
 
+const SLASH = 47;
+const PLUS = 43;
+const HASH = 35;
+/** The topic does not begin with what the filter asks for. */
+export const NO_MATCH = -1;
+/** The filter ends in `#` and takes all that is left of the topic. */
+export const TAKES_ALL = -2;
+
+/**
+ * Whether a filter matches a topic; both are well formed, and the filter is not a shared one.
+ *
+ * Source: MQTT Version 5.0, section 4.7.
+ */
+export function matchesFilter(topicFilter: string, topic: string): boolean {
+  const first = topicFilter.charCodeAt(0);
+  if (topic.startsWith("$") && (first === PLUS || first === HASH)) return false; // [MQTT-4.7.2-1]
+  const end = followFilter(topicFilter, topic, 0);
+  return end === TAKES_ALL || end > topic.length;
+}
+
+/**
+ * Takes the levels of a filter, or of a part of one, off a topic that goes on at `at`: where it goes on then (past its
+ * length when nothing is left), {@linkcode NO_MATCH} or {@linkcode TAKES_ALL}. The rule of `$` topics is the caller's.
+ */
+export function followFilter(path: string, topic: string, at: number): number {
+  for (let i = 0;; i++, at++) {
+    const first = path.charCodeAt(i);
+    if (first === HASH) return TAKES_ALL; // also of nothing: sport/# matches sport
+    if (at > topic.length) return NO_MATCH;
+    if (first === PLUS) {
+      i++;
+      at = levelEnd(topic, at);
+    } else {
+      for (; i < path.length && path.charCodeAt(i) !== SLASH; i++, at++) {
+        if (path.charCodeAt(i) !== topic.charCodeAt(at)) return NO_MATCH; // [MQTT-4.7.3-4]
+      }
+      if (at < topic.length && topic.charCodeAt(at) !== SLASH) return NO_MATCH;
+    }
+    if (i === path.length) return at + 1;
+  }
+}
+
+/** Where the level that begins at `at` ends. */
+export function levelEnd(path: string, at: number): number {
+  const slash = path.indexOf("/", at);
+  return slash < 0 ? path.length : slash;
+}
+
 /** The parts of `$share/<name>/<filter>`; null when it is no shared subscription. */
 export function splitShare(
   topicFilter: string,
@@ -59,7 +107,8 @@ export function refuseFilter(topicFilter: string, limits: FilterLimits): FilterR
   return splitShare(topicFilter) === null ? "closed" : "shared";
 }
 
-function byteLength(text: string): number {
+/** Bytes of a text in UTF-8. */
+export function byteLength(text: string): number {
   return new TextEncoder().encode(text).length;
 }
 

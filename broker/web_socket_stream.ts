@@ -8,6 +8,8 @@ export class WebSocketStream implements ByteStream {
   readonly #socket: WebSocket;
   readonly #streams: OpenStreams;
   #receiver: ByteReceiver | null = null;
+  /** The code it was closed with before it opened. */
+  #earlyCode: number | null = null;
 
   /** The socket as it comes from the upgrade, before it opens. */
   constructor(socket: WebSocket, peer: Peer, streams: OpenStreams) {
@@ -25,6 +27,7 @@ export class WebSocketStream implements ByteStream {
     this.#streams.add(this);
     this.#socket.binaryType = "arraybuffer";
     // The stream is its own listener: no closure per connection and event.
+    this.#socket.addEventListener("open", this);
     this.#socket.addEventListener("message", this);
     this.#socket.addEventListener("close", this);
     this.#socket.addEventListener("error", this);
@@ -38,6 +41,10 @@ export class WebSocketStream implements ByteStream {
       const { data } = event as MessageEvent<unknown>;
       if (data instanceof ArrayBuffer) receiver.receive(new Uint8Array(data));
       else receiver.receiveText();
+    } else if (event.type === "open") {
+      if (this.#earlyCode === null) return;
+      this.#streams.add(this);
+      this.#socket.close(this.#earlyCode);
     } else if (event.type === "error") {
       // Without this the runtime would report an uncaught error; `close` follows.
       event.preventDefault();
@@ -59,6 +66,12 @@ export class WebSocketStream implements ByteStream {
     // A socket that cannot close yet must not hold on to the connection.
     this.#receiver = null;
     this.#socket.removeEventListener("message", this);
-    if (this.#socket.readyState <= WebSocket.OPEN) this.#socket.close(code);
+    if (this.#socket.readyState === WebSocket.CONNECTING) {
+      // When the peer left during the upgrade it never opens, and no event says so; otherwise it opens all the same.
+      this.#earlyCode = code;
+      this.#streams.delete(this);
+    } else if (this.#socket.readyState === WebSocket.OPEN) {
+      this.#socket.close(code);
+    }
   }
 }

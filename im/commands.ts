@@ -4,11 +4,13 @@
  */
 
 import * as z from "zod";
+import type { ClientRequest } from "../store/mod.ts";
 import type { CommandName } from "../wire.ts";
 import type { Caller } from "./caller.ts";
 import { listConversationStates, listReceipts, readConversation } from "./conversations.ts";
 import { contentShape } from "./content.ts";
 import { kickDevice, listDevices, logoutDevice } from "./devices.ts";
+import { type OnceOutcome, settleOnce } from "./once.ts";
 import type { Execution, Outcome } from "./outcome.ts";
 import type { Im } from "./im.ts";
 import { pullMessages, readHistory, sync } from "./timeline.ts";
@@ -23,11 +25,16 @@ export interface Command {
   readonly request: z.ZodType;
   /** Neighbours may be started without waiting for each other's outcome. */
   readonly pipelined: boolean;
-  /** Starts the command with a request that has passed its shape. */
-  start(im: Im, caller: Caller, request: unknown): Execution;
+  /** It creates or notifies: repeated under its `requestId` it answers the first result and tells nobody again. */
+  readonly once: boolean;
+  /**
+   * Starts the command with a request that has passed its shape. `identity` is what a `once` command is known by when
+   * it is repeated; null without `requestId` and for every other command.
+   */
+  start(im: Im, caller: Caller, request: unknown, identity: ClientRequest | null): Execution;
 }
 
-/** A command that answers when it is done. */
+/** A command that answers when it is done, and does no harm when it is done again. */
 function command<S extends z.ZodType>(
   summary: string,
   request: S,
@@ -37,7 +44,31 @@ function command<S extends z.ZodType>(
     summary,
     request,
     pipelined: false,
+    once: false,
     start: (im, caller, checked) => ({ entered: null, outcome: run(im, caller, checked as z.output<S>) }),
+  };
+}
+
+/** A command that creates or notifies: `run` hands the identity to the store, which says whether it is a repeat. */
+function onceCommand<S extends z.ZodType>(
+  summary: string,
+  request: S,
+  run: (
+    im: Im,
+    caller: Caller,
+    request: z.output<S>,
+    identity: ClientRequest | null,
+  ) => Promise<OnceOutcome>,
+): Command {
+  return {
+    summary,
+    request,
+    pipelined: false,
+    once: true,
+    start: (im, caller, checked, identity) => ({
+      entered: null,
+      outcome: settleOnce(run(im, caller, checked as z.output<S>, identity)),
+    }),
   };
 }
 
@@ -61,6 +92,7 @@ export const COMMANDS: { readonly [name in CommandName]: Command } = {
     summary: "Send a message; the answer comes after it is stored.",
     request: sendShape,
     pipelined: true,
+    once: false, // by its clientMessageId
     start: (im, caller, request) => sendMessage(im, caller, request as z.output<typeof sendShape>),
   },
   "message.pull": command(
@@ -109,7 +141,7 @@ export const COMMANDS: { readonly [name in CommandName]: Command } = {
     }),
     getUserInfos,
   ),
-  "user.update_me": command(
+  "user.update_me": onceCommand(
     "Change my profile: 0 display name, 1 portrait, 2 gender, 4 email, 5 address, 6 company, 7 social, 8 extra.",
     z.object({
       entries: z.array(z.object({
@@ -135,6 +167,6 @@ export const COMMANDS: { readonly [name in CommandName]: Command } = {
     searchUserInfos,
   ),
   "session.devices": command("Where I am logged in.", z.object({}), listDevices),
-  "session.kick": command("End one of my logins.", z.object({ clientId: idShape }), kickDevice),
+  "session.kick": onceCommand("End one of my logins.", z.object({ clientId: idShape }), kickDevice),
   "session.logout": command("End this login.", z.object({}), logoutDevice),
 };

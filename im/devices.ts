@@ -2,9 +2,10 @@
  * `session.*`: where I am logged in, and ending a login.
  */
 
-import { getClientLogin, listDeviceLogins, revokeLoginSession } from "../store/mod.ts";
+import { type ClientRequest, kickLogin, listDeviceLogins, revokeLoginSession } from "../store/mod.ts";
 import type { Device } from "../wire.ts";
 import type { Caller } from "./caller.ts";
+import type { OnceOutcome } from "./once.ts";
 import type { Outcome } from "./outcome.ts";
 import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
@@ -29,13 +30,21 @@ export async function listDevices(im: Im, caller: Caller): Promise<Outcome> {
  *
  * Refusals: `session/not-found`.
  */
-export async function kickDevice(im: Im, caller: Caller, request: { clientId: string }): Promise<Outcome> {
-  const login = await getClientLogin(im.store, caller.userId, request.clientId);
-  const ended = login === null ? null : await revokeLoginSession(im.store, login.id, "kicked", im.nowMs());
-  if (ended === null) {
+export async function kickDevice(
+  im: Im,
+  caller: Caller,
+  request: { clientId: string },
+  identity: ClientRequest | null,
+): Promise<OnceOutcome> {
+  const kicked = await kickLogin(im.store, caller.userId, request.clientId, identity, im.nowMs());
+  if (kicked === null) {
     throw new ImError("session/not-found", "You are not logged in there.", { field: "clientId" });
   }
-  return { resultJson: "{}", notices: [closeLogin(ended, "kicked"), devicesChanged(caller.userId)] };
+  return {
+    resultJson: "{}",
+    notices: [closeLogin(kicked.ended, "kicked"), devicesChanged(caller.userId)],
+    repeated: kicked.repeated,
+  };
 }
 
 /** Ends the login this request was made with. */

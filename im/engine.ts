@@ -6,6 +6,7 @@ import type { Caller } from "./caller.ts";
 import { type Command, COMMANDS } from "./commands.ts";
 import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
+import { clientRequest } from "./once.ts";
 import type { Execution } from "./outcome.ts";
 import { requireShape } from "./shapes.ts";
 
@@ -16,6 +17,9 @@ export function isPipelined(command: string): boolean {
 
 /**
  * Starts a command. Never throws: every refusal comes through `outcome`.
+ *
+ * A command that creates or notifies and comes with a `requestId` happens once: a repeat by the same user and client
+ * within 24 hours gives the first result, and nobody is told again.
  *
  * Refusals: `command/unknown`, `request/invalid`, and those of the command.
  */
@@ -28,7 +32,8 @@ export function execute(
   try {
     const found = findCommand(command);
     if (found === undefined) throw new ImError("command/unknown", "There is no such command.");
-    return found.start(im, caller, requireShape(found.request, request));
+    const checked = requireShape(found.request, request);
+    return found.start(im, caller, checked, found.once ? clientRequest(caller, command, request) : null);
   } catch (refusal) {
     return { entered: null, outcome: Promise.reject(refusal) };
   }

@@ -3,7 +3,7 @@
  *
  * pending → scanned (by one phone) → confirmed → claimed (once), or cancelled, or expired. Every step is a
  * compare-and-set on what was read, so that two at once are one after the other; only the page knows the poll secret,
- * so the QR alone lets nobody take the login.
+ * so the QR alone lets nobody take the login. A login that cannot be made goes back from claimed to confirmed.
  */
 
 import {
@@ -164,7 +164,8 @@ export async function confirmQrLogin(
 }
 
 /**
- * The phone's user refuses the page; doing it again changes nothing.
+ * The phone's user refuses the page, after having let it in too, until the page has taken the login; doing it again
+ * changes nothing.
  *
  * @throws {AppError} `qr/gone`, `qr/not-scanned`, `qr/other-phone`
  */
@@ -215,7 +216,8 @@ function notScanned(): AppError {
 }
 
 /**
- * Waits for what happens to a QR login, up to 50 s. The credentials are given once.
+ * Waits for what happens to a QR login, up to 50 s. The credentials are given once; when they cannot be made, the next
+ * poll may try again. A newer poll of the page ends an older one, which takes nothing any more.
  *
  * @param poll.seen the page knows of the scan already
  * @param signal ends the waiting when nobody waits for the answer any more
@@ -225,15 +227,22 @@ export async function pollQrLogin(
   poll: { readonly qrId: string; readonly pollSecret: string; readonly seen: boolean },
   signal: AbortSignal,
 ): Promise<QrPoll> {
+  const { qrId, seen } = poll;
+  const order = im.qrPolls.nextOrder();
   const hash = await hashSecret(poll.pollSecret);
-  const answer = async (found: Versioned<QrSession> | null): Promise<QrPoll | null> => {
-    if (found === null || !sameBytes(found.value.pollSecretHash, hash)) return { state: "expired" };
-    return await answerPoll(im, found, poll.seen);
-  };
+  const found = await im.store.kv.getQrSession(qrId);
+  // Who only guesses must not end the page's poll.
+  if (found === null || !sameBytes(found.value.pollSecretHash, hash)) return { state: "expired" };
+  return await im.qrPolls.hold(
+    { qrId, order },
+    signal,
+    async (signal) => await answerPoll(im, found, seen, signal) ?? await awaitChange(im, qrId, seen, signal),
+  );
+}
+
+async function awaitChange(im: Im, qrId: string, seen: boolean, signal: AbortSignal): Promise<QrPoll> {
   const { kv } = im.store;
-  const first = await answer(await kv.getQrSession(poll.qrId));
-  if (first !== null) return first;
-  const changes = kv.watchQrSession(poll.qrId).getReader();
+  const changes = kv.watchQrSession(qrId).getReader();
   const deadlineMs = im.nowMs() + POLL_MS;
   try {
     let change = changes.read();
@@ -244,8 +253,9 @@ export async function pollQrLogin(
       // Whoever is gone must not take the login from a page that still waits.
       if (changed?.done === true || signal.aborted) break;
       if (changed !== null) change = changes.read();
-      const found = changed?.value ?? await kv.getQrSession(poll.qrId);
-      const result = await answer(found);
+      const found = changed?.value ?? await kv.getQrSession(qrId);
+      if (found === null) return { state: "expired" };
+      const result = await answerPoll(im, found, seen, signal);
       if (result !== null) return result;
     }
     return { state: "waiting" };
@@ -255,7 +265,12 @@ export async function pollQrLogin(
 }
 
 /** What there is to say now; null when there is nothing. */
-async function answerPoll(im: Im, found: Versioned<QrSession>, seen: boolean): Promise<QrPoll | null> {
+async function answerPoll(
+  im: Im,
+  found: Versioned<QrSession>,
+  seen: boolean,
+  signal: AbortSignal,
+): Promise<QrPoll | null> {
   const session = found.value;
   if (hasExpired(session, im.nowMs())) return { state: "expired" };
   switch (session.state) {
@@ -270,16 +285,33 @@ async function answerPoll(im: Im, found: Versioned<QrSession>, seen: boolean): P
       // A phone whose own login has ended since lets nobody in.
       const phone = await findLoginSession(im.store, session.scannedBy?.loginId ?? "");
       if (phone.status !== "live") return { state: "expired" };
+      const user = await requireScannedBy(im, session);
+      if (signal.aborted) return null;
       // Whoever moves it to claimed makes the login; anybody else looks again and finds it gone.
       if (!await im.store.kv.moveQrSession(found, { ...session, state: "claimed" })) return null;
-      const user = await requireScannedBy(im, session);
       const origin = { address: session.address, userAgent: session.userAgent };
-      return { state: "confirmed", login: await makeLogin(im, user, session, origin) };
+      try {
+        return { state: "confirmed", login: await makeLogin(im, user, session, origin) };
+      } catch (error) {
+        await unclaim(im, session.qrId);
+        throw error;
+      }
     }
     case "cancelled":
       return { state: "cancelled" };
     case "claimed":
       return { state: "expired" };
+  }
+}
+
+/** The login could not be made: the page may try again for as long as the confirmation holds. */
+async function unclaim(im: Im, qrId: string): Promise<void> {
+  try {
+    await advance(im, qrId, (session) => (
+      session.state === "claimed" ? { ...session, state: "confirmed" } : session
+    ));
+  } catch (cause) {
+    im.log.error("QR login not given back", cause, { qrId });
   }
 }
 

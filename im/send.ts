@@ -4,7 +4,7 @@
 
 import type { Conversation, MessageContent } from "../wire.ts";
 import { CONVERSATION_TYPES, PERSIST_FLAGS } from "../wire.ts";
-import { areUsersKnown, type Send, type SendOutcome, type SendReceiver } from "../store/mod.ts";
+import type { Send, SendOutcome, SendReceiver } from "../store/mod.ts";
 import type { Caller } from "./caller.ts";
 import { type Content, contentJson, persistFlagOf } from "./content.ts";
 import { canonicalTarget } from "./conversation.ts";
@@ -26,38 +26,101 @@ const FULL_RETRY_MS = 1_000;
 
 /**
  * Sends a message. Stored ones are answered after their transaction committed; transparent ones are handed to
- * whoever is connected now.
+ * whoever is connected now. Either way it has its place behind the earlier sends of its connection and before the
+ * later ones.
  *
  * Refusals: `request/invalid`, `message/too-large`, `user/not-found`, `group/not-member`, `chatroom/not-member`,
  * `channel/not-member`, `server/error`, `server/earlier-failed`, `server/clock`, `server/timeout`,
  * `request/too-often`.
  */
 export function sendMessage(im: Im, caller: Caller, request: SendRequest): Execution {
-  if (persistFlagOf(request.content) === PERSIST_FLAGS.transparent) {
-    return { entered: null, outcome: passTransparent(im, caller, request) };
-  }
-  if (request.clientMessageId === undefined) {
+  return persistFlagOf(request.content) === PERSIST_FLAGS.transparent
+    ? passTransparent(im, caller, request)
+    : storeMessage(im, caller, request);
+}
+
+function storeMessage(im: Im, caller: Caller, request: SendRequest): Execution {
+  const { clientMessageId, conversation, content } = request;
+  if (clientMessageId === undefined) {
     throw new ImError("request/invalid", "A stored message needs a clientMessageId.", {
       field: "clientMessageId",
     });
   }
   const send: Send = {
     from: caller.userId,
-    clientMessageId: request.clientMessageId,
-    conversationType: request.conversation.type,
-    canonicalTarget: canonicalTarget(caller.userId, request.conversation),
-    line: request.conversation.line,
-    contentType: request.content.type,
-    contentJson: contentJson(request.content),
-    expireSeconds: request.content.expireDuration ?? 0,
+    clientMessageId,
+    conversationType: conversation.type,
+    canonicalTarget: canonicalTarget(caller.userId, conversation),
+    line: conversation.line,
+    contentType: content.type,
+    contentJson: contentJson(content),
+    expireSeconds: content.expireDuration ?? 0,
     recipients: null,
     receivers: listReceivers(caller, request),
   };
-  const { entered, outcome } = im.store.commits.submit(send, {
-    order: caller.order,
-    whenFull: caller.door === "mqtt" ? "wait" : "refuse",
-  });
-  return { entered, outcome: outcome.then((committed) => toOutcome(caller, send, committed)) };
+  // Without a limit nothing is asked: whether the receiver exists is seen when the message is stored.
+  const admission = im.newConversations.isLimited
+    ? admit(im, caller, conversation, send.canonicalTarget)
+    : null;
+  return whenAdmitted(
+    caller,
+    admission,
+    () =>
+      im.store.commits.submit(send, {
+        order: caller.order,
+        whenFull: caller.door === "mqtt" ? "wait" : "refuse",
+      }),
+    (committed) => toOutcome(caller, send, committed),
+  );
+}
+
+/** Leave to write to somebody: null when nothing has to be looked up, otherwise whether there is such a person. */
+function admit(
+  im: Im,
+  { userId }: Caller,
+  { target }: Conversation,
+  canonical: string,
+): Promise<boolean> | null {
+  return target === userId ? null : im.newConversations.admit(userId, target, canonical);
+}
+
+/**
+ * Lets a send join the queue when it is admitted; until then the next one of its connection waits.
+ *
+ * Either way `finish` is the first continuation of the queue's answer and the outcome's the second, so what one flush
+ * has stored is told in its order.
+ */
+function whenAdmitted<T>(
+  { order }: Caller,
+  admission: Promise<boolean> | null,
+  join: (targetExists: boolean) => { readonly entered: Promise<void> | null; readonly outcome: Promise<T> },
+  finish: (answer: T) => Outcome,
+): Execution {
+  if (admission === null) {
+    const { entered, outcome } = join(true);
+    return { entered, outcome: outcome.then(finish) };
+  }
+  const { generation } = order;
+  const { promise: outcome, resolve, reject } = Promise.withResolvers<Outcome>();
+  const enter = async () => {
+    try {
+      const targetExists = await admission;
+      if (order.generation !== generation) throw toRefusal("earlier-failed");
+      const joined = join(targetExists);
+      joined.outcome.then((answer) => {
+        try {
+          resolve(finish(answer));
+        } catch (refusal) {
+          reject(refusal);
+        }
+      });
+      await joined.entered;
+    } catch (cause) {
+      // Told before the next send starts, which must fail too when this failure passes.
+      reject(cause);
+    }
+  };
+  return { entered: enter(), outcome };
 }
 
 /** The timelines a message goes to, the sender's first. */
@@ -156,37 +219,37 @@ function toRefusal(reason: Extract<SendOutcome, { status: "refused" }>["reason"]
 }
 
 /** Not stored, not remembered; delivered behind the messages of its conversation that were sent before it. */
-async function passTransparent(im: Im, caller: Caller, request: SendRequest): Promise<Outcome> {
-  const receivers = listReceivers(caller, request);
-  const json = contentJson(request.content);
-  if (!await areUsersKnown(im.store, receivers.map((receiver) => receiver.userId))) {
-    throw toRefusal("receiver-unknown");
-  }
+function passTransparent(im: Im, caller: Caller, request: SendRequest): Execution {
   const { conversation } = request;
-  const passed = await im.store.commits.pass(
-    conversation.type,
-    conversation.line,
-    canonicalTarget(caller.userId, conversation),
-  );
-  const message = {
-    messageId: String(passed.messageId),
-    clientMessageId: request.clientMessageId ?? "",
-    from: caller.userId,
-    content: JSON.parse(json) as MessageContent,
-    to: [],
-    timestamp: passed.timestamp,
-    editedAt: 0,
+  const receivers = listReceivers(caller, request);
+  const content = JSON.parse(contentJson(request.content)) as MessageContent;
+  const canonical = canonicalTarget(caller.userId, conversation);
+  const admission = admit(im, caller, conversation, canonical);
+  const join = (targetExists: boolean) => {
+    if (!targetExists) throw toRefusal("receiver-unknown");
+    return { entered: null, outcome: im.store.commits.pass(conversation.type, conversation.line, canonical) };
   };
-  return {
-    resultJson: `{"messageId":"${message.messageId}","timestamp":${message.timestamp}}`,
-    notices: receivers.map(({ userId, target }) => ({
-      kind: "event" as const,
-      userId,
-      event: {
-        type: "transparent" as const,
-        message: { ...message, conversation: { ...conversation, target } },
-      },
-      exceptConnection: caller.connection,
-    })),
-  };
+  return whenAdmitted(caller, admission, join, ({ messageId, timestamp }) => {
+    const message = {
+      messageId: String(messageId),
+      clientMessageId: request.clientMessageId ?? "",
+      from: caller.userId,
+      content,
+      to: [],
+      timestamp,
+      editedAt: 0,
+    };
+    return {
+      resultJson: `{"messageId":"${message.messageId}","timestamp":${timestamp}}`,
+      notices: receivers.map(({ userId, target }) => ({
+        kind: "event" as const,
+        userId,
+        event: {
+          type: "transparent" as const,
+          message: { ...message, conversation: { ...conversation, target } },
+        },
+        exceptConnection: caller.connection,
+      })),
+    };
+  });
 }

@@ -3,7 +3,7 @@
  * secret is kept.
  */
 
-import { findLoginSession, type LoginSession, sameBytes, touchLoginSession } from "../store/mod.ts";
+import { findLoginSession, type LoginSession, sameBytes } from "../store/mod.ts";
 import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
 
@@ -54,7 +54,7 @@ export async function authenticateToken(im: Im, token: string, kind: "im" | "app
   const hash = kind === "im" ? login.imTokenHash : login.appTokenHash;
   if (!sameBytes(await hashSecret(secret), hash)) throw invalidToken();
   if (login.userDeleted) throw new ImError("user/forbidden", "This account has been closed.");
-  await touchLoginSession(im.store, login, im.nowMs());
+  await im.activity.note(login, im.nowMs());
   return toLogin(login);
 }
 

@@ -3,6 +3,7 @@
  */
 
 import {
+  type ClientRequest,
   getUser,
   listUsers,
   saveUser,
@@ -14,6 +15,7 @@ import {
 } from "../store/mod.ts";
 import { PROFILE_FIELDS, type UserInfo } from "../wire.ts";
 import type { Caller } from "./caller.ts";
+import type { OnceOutcome } from "./once.ts";
 import type { Outcome } from "./outcome.ts";
 import { ImError } from "./error.ts";
 import type { Im } from "./im.ts";
@@ -73,7 +75,8 @@ export async function updateMyProfile(
   im: Im,
   caller: Caller,
   request: { entries: readonly { type: number; value: string }[] },
-): Promise<Outcome> {
+  identity: ClientRequest | null,
+): Promise<OnceOutcome> {
   const fields: Record<string, string | number> = {};
   for (const [i, { type, value }] of request.entries.entries()) {
     const field = PROFILE_FIELDS[type as keyof typeof PROFILE_FIELDS];
@@ -84,11 +87,13 @@ export async function updateMyProfile(
     }
     fields[field] = field === "gender" ? requireGender(value, i) : value;
   }
-  const updatedAt = await updateUser(im.store, caller.userId, fields as UserFields, im.nowMs());
-  if (updatedAt === null) throw new ImError("user/not-found", "Your account no longer exists.");
+  const updated = await updateUser(im.store, caller.userId, fields as UserFields, identity, im.nowMs());
+  if (updated === null) throw new ImError("user/not-found", "Your account no longer exists.");
+  const { updatedAt, repeated } = updated;
   return {
     resultJson: JSON.stringify({ updatedAt }),
     notices: [userChanged(caller.userId, updatedAt, caller.connection)],
+    repeated,
   };
 }
 

@@ -44,7 +44,7 @@ export class Clients {
   }
 
   /** @param peerAddress the other end of the TCP connection */
-  describe({ headers }: Request, peerAddress: string): Client {
+  describe({ headers }: Pick<Request, "headers">, peerAddress: string): Client {
     const { mode, publicUrl } = this.#config;
     const peer = plainAddress(peerAddress) ?? peerAddress;
     const isProxy = this.#proxies.has(peer);

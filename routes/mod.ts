@@ -26,6 +26,7 @@ import { serverApiRoutes } from "./server_api.ts";
 
 export type { RouteOptions } from "./context.ts";
 export type { RouteConfig } from "./route_config.ts";
+export { createUpgradeScreen, type UpgradeOptions } from "./upgrade.ts";
 
 /** The HTTP application. */
 export interface App {

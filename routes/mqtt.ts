@@ -2,46 +2,30 @@
 
 import { Hono } from "hono";
 import type { MiddlewareHandler } from "hono";
-import type { AdmissionRefusal } from "../broker/mod.ts";
 import { ImError } from "../im/mod.ts";
-import { hasAllowedOrigin, hasOwnOrigin } from "./browser_safety.ts";
-import type { RouteContext, RouteEnv, RouteOptions } from "./context.ts";
+import { hasOwnOrigin } from "./browser_safety.ts";
+import type { RouteEnv, RouteOptions } from "./context.ts";
 import { getSessionCookie } from "./credentials.ts";
 import { describeOther } from "./openapi.ts";
-
-/** The sub-protocols of MQTT, the usual name first. [MQTT-6.0.0-3] */
-const SUB_PROTOCOLS = ["mqtt", "mqttv3.1"] as const;
-
-/** How a connection that is not taken is refused, and when to come again. */
-const REFUSALS = {
-  "draining": { error: "server/error", seconds: 5, message: "The server is stopping." },
-  "too-many": { error: "server/error", seconds: 10, message: "The server is full." },
-  "too-many-of-address": { error: "request/too-often", seconds: 10, message: "Too many connections." },
-  "too-many-failures": { error: "request/too-often", seconds: 60, message: "Too many failed CONNECTs." },
-} as const satisfies Record<AdmissionRefusal, unknown>;
+import { requireUpgrade } from "./upgrade.ts";
 
 /** The upgrade at `/mqtt`, and at `/`, where older clients dial. */
-export function mqttRoutes({ config, broker }: RouteOptions): Hono<RouteEnv> {
+export function mqttRoutes(options: RouteOptions): Hono<RouteEnv> {
+  const { config, broker } = options;
   const app = new Hono<RouteEnv>();
 
   const upgrade: MiddlewareHandler<RouteEnv> = async (c, next) => {
     if (c.req.header("upgrade")?.toLowerCase() !== "websocket") return await next();
-    const subProtocol = requireSubProtocol(c);
-    const isOwn = hasOwnOrigin(c);
-    if (c.req.header("origin") !== undefined && !isOwn && !hasAllowedOrigin(c, config)) {
-      throw new ImError("request/no-right", "Pages of this origin may not connect here.");
-    }
-    const { peer } = c.var.client;
-    const refusal = broker.refuseConnection(peer);
-    if (refusal !== null) {
-      const { error, seconds, message } = REFUSALS[refusal];
-      throw new ImError(error, message, { retryAfterMs: seconds * 1_000 });
-    }
+    const { client } = c.var;
+    const subProtocol = requireUpgrade(c.req.raw.headers, client, options);
     const { socket, response } = openSocket(c.req.raw, config.limits.idleTimeoutSeconds);
     // The runtime would take the first that is offered, and trips over lists without spaces.
     response.headers.set("sec-websocket-protocol", subProtocol); // [MQTT-6.0.0-4]
     // A page of ours holds no password: its cookie takes the place of one.
-    broker.acceptWebSocket(socket, { peer, appToken: isOwn ? getSessionCookie(c) : null });
+    broker.acceptWebSocket(socket, {
+      peer: client.peer,
+      appToken: hasOwnOrigin(c) ? getSessionCookie(c) : null,
+    });
     return response;
   };
 
@@ -65,15 +49,6 @@ export function mqttRoutes({ config, broker }: RouteOptions): Hono<RouteEnv> {
   );
   app.get("/", upgrade);
   return app;
-}
-
-function requireSubProtocol(c: RouteContext): string {
-  const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",").map((name) => name.trim());
-  const chosen = SUB_PROTOCOLS.find((name) => offered.includes(name));
-  if (chosen === undefined) {
-    throw new ImError("request/invalid", `Offer one of the sub-protocols ${SUB_PROTOCOLS.join(", ")}.`);
-  }
-  return chosen;
 }
 
 function openSocket(request: Request, idleTimeout: number): Deno.WebSocketUpgrade {

@@ -61,6 +61,12 @@ const requestIdShape = z.object({
   requestId: z.string().optional().meta({ description: "1–64 printable characters; comes back" }),
 });
 
+const onceRequestIdShape = z.object({
+  requestId: z.string().optional().meta({
+    description: "1–64 printable characters; comes back. A repeat within 24 hours answers the first result",
+  }),
+});
+
 /** Describes a path taken over from the app server. */
 export function describeAppServer(about: {
   readonly summary: string;
@@ -90,14 +96,18 @@ export function describeAppServer(about: {
 }
 
 /** Describes a command at its path. */
-export function describeCommand(name: string, { summary, request }: Command): MiddlewareHandler {
+export function describeCommand(name: string, { summary, request, once }: Command): MiddlewareHandler {
   const result = z.object({ code: z.literal(0), result: z.record(z.string(), z.unknown()) });
   return describeRoute({
     operationId: name,
     tags: ["commands"],
     summary,
     security: WITH_LOGIN,
-    ...bodyOf(request instanceof z.ZodObject ? request.extend(requestIdShape.shape) : request),
+    ...bodyOf(
+      request instanceof z.ZodObject
+        ? request.extend((once ? onceRequestIdShape : requestIdShape).shape)
+        : request,
+    ),
     responses: {
       200: json("Done", result.extend(requestIdShape.shape)),
       default: json("Refused; the status is that of the error", refusalShape),

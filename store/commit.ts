@@ -166,32 +166,33 @@ export class CommitPipeline {
 
   /**
    * Waits for the messages of a conversation that were submitted before, and gives an id and a time behind theirs
-   * for a message that is not stored.
+   * for a message that is not stored. It has its place in the queue at once, and resolves among the sends of its
+   * flush in that place.
    */
-  async pass(
+  pass(
     conversationType: number,
     line: number,
     target: string,
   ): Promise<{ readonly messageId: bigint; readonly timestamp: number }> {
-    const lane = laneOf(conversationType, line, target);
-    if (this.#running !== null) {
-      await new Promise<void>((resolve) => {
-        this.#armDeadline();
-        this.#push({
-          lane,
-          rows: 0,
-          bytes: 0,
-          send: null,
-          order: FREE,
-          generation: 0,
-          sinceMs: this.#nowMs(),
-          resolve: () => resolve(),
-          settled: false,
-        });
+    const number = () => {
+      const messageId = this.#clock.next(this.#nowMs(), this.#lease.node, 0n);
+      return { messageId, timestamp: messageIdTimeMs(messageId) };
+    };
+    if (this.#running === null) return Promise.resolve(number());
+    return new Promise((resolve) => {
+      this.#armDeadline();
+      this.#push({
+        lane: laneOf(conversationType, line, target),
+        rows: 0,
+        bytes: 0,
+        send: null,
+        order: FREE,
+        generation: 0,
+        sinceMs: this.#nowMs(),
+        resolve: () => resolve(number()),
+        settled: false,
       });
-    }
-    const messageId = this.#clock.next(this.#nowMs(), this.#lease.node, 0n);
-    return { messageId, timestamp: messageIdTimeMs(messageId) };
+    });
   }
 
   /** Stores what is waiting and takes no more. */

@@ -32,8 +32,10 @@ export function shardOfTime(timeMs: number): number {
   return month.shard;
 }
 
-/** First millisecond of the UTC month a moment lies in, and the shard of that month. */
-export function monthOfTime(timeMs: number): { readonly startMs: number; readonly shard: number } {
+/** First millisecond of the UTC month a moment lies in and of the next one, and the shard of that month. */
+export function monthOfTime(
+  timeMs: number,
+): { readonly startMs: number; readonly endMs: number; readonly shard: number } {
   if (timeMs >= cachedMonth.startMs && timeMs < cachedMonth.endMs) return cachedMonth;
   const date = new Date(timeMs);
   const year = date.getUTCFullYear(), month = date.getUTCMonth();

@@ -1,5 +1,6 @@
 /**
- * Deno KV: what may expire, and a cache of logins. Keys are arrays, plural noun first, and are built here alone.
+ * Deno KV: what may expire, a cache of logins, and the state of MQTT. Keys are arrays, plural noun first, and are built
+ * here alone; those of MQTT in `mqtt_values.ts`.
  *
  * A change of state is a compare-and-set on the version of what was read. Expiry in KV is up to a minute late, so
  * every value carries its own `expiresAtMs`, which is checked on reading.
@@ -7,6 +8,7 @@
 
 import type { Log } from "../log.ts";
 import type { LoginSession } from "./login_session.ts";
+import { MqttState } from "./mqtt_state.ts";
 import { StartError } from "./start_error.ts";
 
 /** Where the key-value store is. */
@@ -116,11 +118,14 @@ export async function openKv(options: KvOptions): Promise<Kv> {
 
 /** The key-value store, in the words of what it is used for. */
 export class Kv {
+  /** Persistent MQTT sessions and retained messages. */
+  readonly mqtt: MqttState;
   readonly #kv: Deno.Kv;
   readonly #nowMs: () => number;
 
   /** Takes over an open store. */
   constructor(kv: Deno.Kv, nowMs: () => number) {
+    this.mqtt = new MqttState(kv);
     this.#kv = kv;
     this.#nowMs = nowMs;
   }

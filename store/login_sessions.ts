@@ -4,6 +4,7 @@
  * the login is refused for a while, and never stands though it has ended.
  */
 
+import { type Attempt, type ClientRequest, once } from "./client_requests.ts";
 import { randomId } from "./ids.ts";
 import type { LoginSession } from "./login_session.ts";
 import { isUniqueViolation } from "./sql.ts";
@@ -39,9 +40,6 @@ export interface ReplacedLogins {
   /** The same user on another installation of the platforms named. */
   readonly samePlatform: readonly EndedLogin[];
 }
-
-/** A login is noted as active at most this often. */
-const TOUCH_MS = 60_000;
 
 interface SessionRow {
   readonly id: string;
@@ -145,17 +143,20 @@ export async function findLoginSession(store: Store, id: string): Promise<FoundL
   return { status: "live", login };
 }
 
-/** Notes that a login was used, unless that was noted a moment ago. */
-export async function touchLoginSession(store: Store, login: LoginSession, nowMs: number): Promise<void> {
-  if (nowMs - login.lastActiveAtMs < TOUCH_MS) return;
+/** Notes that a login was used, unless that was noted less than `pauseMs` ago, by whichever node. */
+export async function touchLoginSession(
+  store: Store,
+  id: string,
+  { nowMs, pauseMs }: { readonly nowMs: number; readonly pauseMs: number },
+): Promise<void> {
   await store.sql`
     UPDATE t_user_session SET last_active_at_ms = ${nowMs}
-    WHERE id = ${login.id} AND last_active_at_ms <= ${nowMs - TOUCH_MS}`;
+    WHERE id = ${id} AND last_active_at_ms <= ${nowMs - pauseMs}`;
 }
 
 /** Ends a login by its id; null when it had ended. */
 export async function revokeLoginSession(
-  store: Store,
+  store: Pick<Store, "sql" | "kv">,
   id: string,
   reason: string,
   nowMs: number,
@@ -167,16 +168,27 @@ export async function revokeLoginSession(
   return row === undefined ? null : { id, userId: row.uid, clientId: row.client_id };
 }
 
-/** The live login of a user's installation. */
-export async function getClientLogin(
+/**
+ * Ends the login of a user's installation, once per request; null when there is none.
+ *
+ * @throws RequestIdTakenError
+ */
+export async function kickLogin(
   store: Store,
   userId: string,
   clientId: string,
-): Promise<EndedLogin | null> {
-  const [row] = await store.sql<{ id: string }[]>`
-    SELECT id FROM t_user_session
-    WHERE uid = ${userId} AND client_id = ${clientId} AND revoked_at_ms IS NULL`;
-  return row === undefined ? null : { id: row.id, userId, clientId };
+  request: ClientRequest | null,
+  nowMs: number,
+): Promise<{ readonly ended: EndedLogin; readonly repeated: boolean } | null> {
+  const kicked = await once(store, request, nowMs, async (sql): Promise<Attempt<EndedLogin, null>> => {
+    const [row] = await sql<{ id: string }[]>`
+      SELECT id FROM t_user_session
+      WHERE uid = ${userId} AND client_id = ${clientId} AND revoked_at_ms IS NULL`;
+    if (row === undefined) return { refused: null };
+    const ended = await revokeLoginSession({ sql, kv: store.kv }, row.id, "kicked", nowMs);
+    return ended === null ? { refused: null } : { done: ended };
+  });
+  return "refused" in kicked ? null : { ended: kicked.done, repeated: kicked.repeated };
 }
 
 /** A login as its user sees it among his devices. */

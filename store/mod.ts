@@ -20,6 +20,7 @@ export {
   type SubmitOptions,
 } from "./commit.ts";
 export type { Send, SendOutcome, SendReceiver } from "./send.ts";
+export { type Acquaintance, type Approach, listAcquaintances } from "./acquaintances.ts";
 export { messageIdTimeMs, messageShard, randomId } from "./ids.ts";
 export {
   getTimelineState,
@@ -53,6 +54,20 @@ export {
   sameBytes,
   type Versioned,
 } from "./kv.ts";
+export { type ClientRequest, RequestIdTakenError } from "./client_requests.ts";
+export { Pruner, type PrunerOptions } from "./pruner.ts";
+export { MqttState } from "./mqtt_state.ts";
+export {
+  type MqttOwner,
+  type MqttSessionRecord,
+  type MqttSubscriptionRecord,
+  type MqttWrite,
+  publicationBytes,
+  type PublicationRecord,
+  type QueuedOutline,
+  type QueuedRecord,
+  type StoredMqttSession,
+} from "./mqtt_records.ts";
 export type { LoginSession } from "./login_session.ts";
 export {
   createLoginSession,
@@ -60,7 +75,7 @@ export {
   type EndedLogin,
   findLoginSession,
   type FoundLogin,
-  getClientLogin,
+  kickLogin,
   listDeviceLogins,
   type NewLoginSession,
   type ReplacedLogins,

@@ -2,6 +2,7 @@
  * People: profiles, and the timeline each of them has from the beginning.
  */
 
+import { type Attempt, type ClientRequest, once } from "./client_requests.ts";
 import { randomId } from "./ids.ts";
 import { isUniqueViolation, type Sql } from "./sql.ts";
 import type { Store } from "./store.ts";
@@ -166,18 +167,25 @@ export async function getOrCreateUserByMobile(
   }
 }
 
-/** Changes a user; his new `updatedAt`, or null for an unknown user. */
+/**
+ * Changes a user, once per request; his new `updatedAt`, or null for an unknown user.
+ *
+ * @throws RequestIdTakenError
+ */
 export async function updateUser(
   store: Store,
   userId: string,
   fields: UserFields,
+  request: ClientRequest | null,
   nowMs: number,
-): Promise<number | null> {
-  const { sql } = store;
-  const [row] = await sql<{ updated_at_ms: bigint }[]>`
-    UPDATE t_user SET ${sql(toColumns(fields))}, updated_at_ms = greatest(updated_at_ms + 1, ${nowMs})
-    WHERE uid = ${userId} AND NOT deleted RETURNING updated_at_ms`;
-  return row === undefined ? null : Number(row.updated_at_ms);
+): Promise<{ readonly updatedAt: number; readonly repeated: boolean } | null> {
+  const updated = await once(store, request, nowMs, async (sql): Promise<Attempt<number, null>> => {
+    const [row] = await sql<{ updated_at_ms: bigint }[]>`
+      UPDATE t_user SET ${sql(toColumns(fields))}, updated_at_ms = greatest(updated_at_ms + 1, ${nowMs})
+      WHERE uid = ${userId} AND NOT deleted RETURNING updated_at_ms`;
+    return row === undefined ? { refused: null } : { done: Number(row.updated_at_ms) };
+  });
+  return "refused" in updated ? null : { updatedAt: updated.done, repeated: updated.repeated };
 }
 
 /** People who match in at least one of the ways asked for, devices and deleted ones left out; by id. */

@@ -45,6 +45,40 @@ Deno.test("Connections of one address are limited where that is set, and only th
   assert.equal(door.refuse(stranger, START_MS), null);
 });
 
+Deno.test("A closed connection counts for its address until its socket is closed, and in all no more", () => {
+  const door = admissions({ maxUnauthenticatedPerIp: 2, maxUnauthenticated: 2 });
+  const given = [door.admit(stranger, START_MS), door.admit(stranger, START_MS)];
+  for (const admission of given) door.close(admission);
+  assert.equal(door.unauthenticated, 0);
+  assert.equal(door.refuse(stranger, START_MS), "too-many-of-address");
+  assert.equal(door.refuse(at("203.0.113.8"), START_MS), null);
+  door.close(given[0]!);
+  door.authenticate(given[0]!);
+  assert.equal(door.refuse(stranger, START_MS), "too-many-of-address", "nothing of it counts twice");
+  door.release(given[0]!);
+  door.release(given[0]!);
+  assert.equal(door.unauthenticated, 0);
+  assert.equal(door.refuse(stranger, START_MS), null);
+  door.admit(stranger, START_MS);
+  assert.equal(door.refuse(stranger, START_MS), "too-many-of-address", "a place is handed back once");
+});
+
+Deno.test("Closing sockets of an address are bounded, whoever they were", () => {
+  const door = admissions();
+  const given = Array.from({ length: 1_024 }, () => {
+    const admission = door.admit(stranger, START_MS);
+    door.authenticate(admission);
+    return admission;
+  });
+  for (const admission of given) door.close(admission);
+  assert.equal(door.refuse(stranger, START_MS), "too-many-of-address");
+  // A look over the addresses must not lose what is still counted.
+  door.admit(at("203.0.113.8"), START_MS + 120_000);
+  assert.equal(door.refuse(stranger, START_MS + 120_000), "too-many-of-address");
+  door.release(given[0]!);
+  assert.equal(door.refuse(stranger, START_MS), null);
+});
+
 Deno.test("An address with too many failed CONNECTs is refused for a minute", () => {
   const door = admissions({ maxFailedConnectsPerMinute: 3 });
   const fail = (nowMs: number) => {

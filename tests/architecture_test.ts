@@ -11,8 +11,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   sdk: ["*"],
   web: ["*", "sdk/mod.ts"],
   "main.ts": ["routes/mod.ts", "broker/mod.ts", "im/mod.ts", "store/mod.ts", "config.ts"],
-  "config.ts": ["settings.ts"],
-  "settings.ts": [],
+  "config.ts": ["settings.ts", "setting.ts"],
+  "settings.ts": ["broker_settings.ts", "setting.ts"],
+  "broker_settings.ts": ["setting.ts"],
+  "setting.ts": [],
   "log.ts": [],
   "wire.ts": [],
 };
@@ -33,7 +35,11 @@ const PACKAGES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "zod": "the shapes of requests",
     "bowser": "what a User-Agent says of a device, shown before a QR login is confirmed",
   },
-  broker: { "mqtt-packet": "the codec" },
+  broker: {
+    "mqtt-packet": "the codec",
+    "ws": "WebSockets that bound a message before it is received and can be cut off",
+    "@types/ws": "its types",
+  },
   routes: {
     "hono": "the HTTP application",
     "hono-openapi": "the OpenAPI document from the shapes",
@@ -51,10 +57,21 @@ const PACKAGES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 /** Standard modules a room may use; the other rooms run on Web standards alone. */
 const STANDARD: Readonly<Record<string, readonly string[]>> = {
   store: ["node:module", "node:path", "node:crypto", "node:buffer"],
+  // What `ws` runs on; TLS that can be given up before its handshake is done.
+  broker: ["node:http", "node:net", "node:stream", "node:tls"],
 };
 
 /** Files without sockets, storage and clocks: they take `nowMs` instead. */
-const PURE = ["broker/session.ts", "broker/subscriptions.ts", "broker/topic.ts"];
+const PURE = [
+  "broker/session.ts",
+  "broker/subscriptions.ts",
+  "broker/topic.ts",
+  "broker/topic_tree.ts",
+  "broker/subscription_tree.ts",
+  "broker/retained.ts",
+  "broker/open_topics.ts",
+  "broker/encode_publication.ts",
+];
 
 interface Edge {
   readonly from: string;

@@ -13,6 +13,7 @@ Deno.test("An empty environment is a development server on loopback with its own
   assert.equal(config.kvPath, "./data/kv.sqlite3");
   assert.equal(config.smsProvider, "log");
   assert.equal(config.limits.maxPacketBytes, 262_144);
+  assert.deepEqual([config.mqttTcpPort, config.mqttTls, config.mqttWsPort], [null, null, null]);
 });
 
 Deno.test("An https PUBLIC_URL makes a production server that listens everywhere", () => {
@@ -52,6 +53,14 @@ const REFUSED: readonly [Env, RegExp][] = [
   [{ TRUSTED_PROXIES: "10.0.0.0/8,proxy" }, /^TRUSTED_PROXIES=/],
   [{ ALLOWED_ORIGINS: "*" }, /^ALLOWED_ORIGINS=\* /],
   [{ MQTT_TCP_PORT: "65536" }, /^MQTT_TCP_PORT=65536 /],
+  [{ MQTT_WS_PORT: "ws" }, /^MQTT_WS_PORT=ws .* a port from 0 to 65535\.$/],
+  [{ MQTT_TLS_PORT: "-1" }, /^MQTT_TLS_PORT=-1 /],
+  [{ MQTT_TLS_PORT: "8883" }, /^MQTT over TLS needs .* not set: MQTT_TLS_CERT, MQTT_TLS_KEY\.$/],
+  [{ MQTT_TLS_CERT: "/c.pem", MQTT_TLS_KEY: "/k.pem" }, /not set: MQTT_TLS_PORT\.$/],
+  [{ MQTT_TLS_PORT: "8883", MQTT_TLS_CERT: "/c.pem" }, /not set: MQTT_TLS_KEY\.$/],
+  [{ MAX_KEEP_ALIVE_SECONDS: "65536" }, /^MAX_KEEP_ALIVE_SECONDS=65536 /],
+  [{ MAX_TOPIC_ALIASES: "65536" }, /^MAX_TOPIC_ALIASES=65536 /],
+  [{ MAX_CLIENT_ID_BYTES: "22" }, /^MAX_CLIENT_ID_BYTES=22 .* from 23 to 65535\.$/],
   [{ RATE_LIMITS: "message.send=fast" }, /^RATE_LIMITS=message\.send=fast /],
   [{ SAME_PLATFORM: "both" }, /^SAME_PLATFORM=both .* keep or kick\.$/],
   [{ LOG_FORMAT: "xml" }, /^LOG_FORMAT=xml .* text or json\.$/],
@@ -79,6 +88,11 @@ Deno.test("Good values are taken as they are", () => {
     RATE_LIMITS: "message.send=10/2.5,sync=1/1",
     SMS_WEBHOOK_URL: "https://sms.example.org/send",
     MQTT_TCP_PORT: "0",
+    MQTT_TLS_PORT: "8883",
+    MQTT_TLS_CERT: "/tls/cert.pem",
+    MQTT_TLS_KEY: "/tls/key.pem",
+    MQTT_WS_PORT: "9001",
+    MAX_KEEP_ALIVE_SECONDS: "0",
   });
   assert.deepEqual(config.trustedProxies, ["10.0.0.0/8", "::1"]);
   assert.deepEqual(config.allowedOrigins, ["https://app.example.org"]);
@@ -88,6 +102,9 @@ Deno.test("Good values are taken as they are", () => {
   });
   assert.equal(config.smsProvider, "webhook");
   assert.equal(config.mqttTcpPort, 0);
+  assert.deepEqual(config.mqttTls, { port: 8883, cert: "/tls/cert.pem", key: "/tls/key.pem" });
+  assert.equal(config.mqttWsPort, 9001);
+  assert.equal(config.limits.maxKeepAliveSeconds, 0);
 });
 
 Deno.test("Rate limits can be switched off", () =>

@@ -1,5 +1,6 @@
 /** The strict check of CONNECT: what the codec would let pass, as bytes, in both versions. */
 import assert from "node:assert/strict";
+import type { ConnectPacket } from "../broker/packet.ts";
 import { REASONS } from "../broker/protocol_error.ts";
 import {
   connect,
@@ -16,6 +17,7 @@ import {
   uint16,
   uint32,
   userProperty,
+  will,
 } from "./mqtt_bytes.ts";
 
 const MALFORMED = REASONS.malformedPacket;
@@ -48,10 +50,9 @@ for (const level of [4, 5]) {
   const refusesHere = (name: string, tag: string, reason: number, parts: ConnectParts) =>
     refusesConnect(`A CONNECT of ${version} ${name}`, tag, reason, connect({ level, ...parts }));
   refusesHere("with the reserved flag", "[MQTT-3.1.2-3]", MALFORMED, { flags: 0x03 });
-  const will = join(level === 5 ? properties() : [], counted("a"), counted("gone"));
   refusesHere("with will QoS 3", level === 5 ? "[MQTT-3.1.2-12]" : "[MQTT-3.1.2-14]", MALFORMED, {
     flags: 0x02 | 0x04 | 0x18,
-    will,
+    will: will(level, "a", "gone"),
   });
   refusesHere("with will QoS and no will", level === 5 ? "[MQTT-3.1.2-11]" : "[MQTT-3.1.2-13]", MALFORMED, {
     flags: 0x02 | 0x08,
@@ -72,11 +73,11 @@ for (const level of [4, 5]) {
     ]] as const
   ) {
     refusesHere(`with a will to "${topic}"`, tag, MALFORMED, {
-      will: join(level === 5 ? properties() : [], counted(topic), counted("gone")),
+      will: will(level, topic, "gone"),
     });
   }
   refusesHere("with a will topic with U+0000", "[MQTT-1.5.4-2]", MALFORMED, {
-    will: join(level === 5 ? properties() : [], counted(NUL), counted("gone")),
+    will: will(level, NUL, "gone"),
   });
   refusesHere("with a user name flag and no user name", "[MQTT-3.1.2-17]", MALFORMED, { flags: 0x82 });
   refusesHere("with a password flag and no password", "[MQTT-3.1.2-19]", MALFORMED, {
@@ -128,12 +129,35 @@ for (
     connect({ properties: properties(bytes) }),
   );
 }
-refusesConnect(
-  "A CONNECT of 5.0 with a receive maximum among its will properties",
-  "[MQTT-3.1.4-1]",
-  MALFORMED,
-  connect({ will: join(properties(0x21, uint16(1)), counted("a"), counted("gone")) }),
-);
+for (
+  const [name, reason, bytes] of [
+    ["a receive maximum", MALFORMED, join(0x21, uint16(1))],
+    ["a topic alias", MALFORMED, join(0x23, uint16(1))],
+    ["a subscription identifier", MALFORMED, join(0x0b, 1)],
+    ["a session expiry", MALFORMED, join(0x11, uint32(1))],
+    ["a will delay twice", VIOLATION, join(0x18, uint32(1), 0x18, uint32(1))],
+    ["a message expiry twice", VIOLATION, join(0x02, uint32(1), 0x02, uint32(1))],
+    ["a payload format indicator of 2", VIOLATION, join(0x01, 2)],
+    ["a response topic with a wildcard", VIOLATION, join(0x08, counted("a/+"))],
+    ["U+0000 in its content type", MALFORMED, join(0x03, counted(NUL))],
+    ["U+0000 in a user property", MALFORMED, userProperty("k", NUL)],
+  ] as const
+) {
+  refusesConnect(
+    `A CONNECT of 5.0 whose will has ${name}`,
+    "[MQTT-3.1.4-1]",
+    reason,
+    connect({ will: will(5, "a", "gone", properties(bytes)) }),
+  );
+}
+for (const [name, bytes] of ILL_FORMED) {
+  refusesConnect(
+    `A will that is no UTF-8 as it claims, with ${name},`,
+    "[MQTT-3.1.4-1]",
+    REASONS.payloadFormatInvalid,
+    connect({ will: will(5, "a", bytes, properties(0x01, 1)) }),
+  );
+}
 
 for (const [name, level] of [["MQIsdp", 3], ["MQTT", 3], ["MQTT", 6], ["MQTT", 0], ["MQTT", 0x84]] as const) {
   Deno.test(`${name} level ${level} is known as unsupported before the codec sees it [MQTT-3.1.2-2]`, () => {
@@ -147,7 +171,7 @@ Deno.test("CONNECT of 3.1.1 is read with everything it says", () => {
     flags: 0xf4,
     keepAliveSeconds: 77,
     clientId: "cli\ufeffent",
-    will: join(counted("will/topic"), counted([0, 1])),
+    will: will(4, "will/topic", [0, 1]),
     userName: "alice",
     password: [1, 0, 255],
   });
@@ -159,10 +183,22 @@ Deno.test("CONNECT of 3.1.1 is read with everything it says", () => {
     password: Uint8Array.of(1, 0, 255),
     clean: false,
     keepAliveSeconds: 77,
-    will: { topic: "will/topic", qos: 2, retain: true },
-    sessionExpirySeconds: 0,
+    will: {
+      publication: {
+        topic: "will/topic",
+        payload: Uint8Array.of(0, 1),
+        qos: 2,
+        retain: true,
+        properties: new Uint8Array(0),
+        expiresAtMs: null,
+      },
+      expirySeconds: null,
+      delaySeconds: 0,
+    },
+    sessionExpirySeconds: 0xffff_ffff,
     receiveMaximum: 65_535,
     maxPacketBytes: Infinity,
+    topicAliasMaximum: 0,
     wantsResponseInformation: false,
     wantsProblemInformation: true,
     authenticationMethod: null,
@@ -198,8 +234,81 @@ Deno.test("CONNECT of 5.0 is read with its properties, also with a password and 
     sessionExpirySeconds: 3_600,
     receiveMaximum: 20,
     maxPacketBytes: 1_000,
+    topicAliasMaximum: 5,
     wantsResponseInformation: true,
     wantsProblemInformation: false,
     authenticationMethod: "SCRAM",
   });
+});
+
+/** The CONNECT of parts that are well formed. */
+function read(parts: ConnectParts): ConnectPacket {
+  const packet = readFirst(connect(parts));
+  assert.ok(packet !== "unsupported");
+  return packet;
+}
+
+Deno.test("A session of 3.1.1 lasts for ever or ends with its connection", () => {
+  const expiry = (level: number, flags: number) => read({ level, flags }).sessionExpirySeconds;
+  assert.deepEqual([expiry(4, 0), expiry(4, 2)], [0xffff_ffff, 0]);
+  // In 5.0 that is the Session Expiry Interval alone. [MQTT-3.1.2-23]
+  assert.deepEqual([expiry(5, 0), expiry(5, 2)], [0, 0]);
+  const forEver = read({ properties: properties(0x11, uint32(0xffff_ffff)) });
+  assert.equal(forEver.sessionExpirySeconds, 0xffff_ffff);
+});
+
+Deno.test("A will is read with every QoS and RETAIN flag in both versions [MQTT-3.1.2-9]", () => {
+  for (const level of [4, 5]) {
+    for (const qos of [0, 1, 2]) {
+      for (const retain of [false, true]) {
+        const flags = 0x06 | (qos << 3) | (retain ? 0x20 : 0);
+        const bytes = read({ level, flags, will: will(level, "ü/\ufeff", []) }).will;
+        assert.deepEqual(bytes, {
+          publication: {
+            topic: "ü/\ufeff",
+            payload: new Uint8Array(0),
+            qos,
+            retain,
+            properties: new Uint8Array(0),
+            expiresAtMs: null,
+          },
+          expirySeconds: null,
+          delaySeconds: 0,
+        });
+      }
+    }
+  }
+});
+
+Deno.test("A will keeps the properties that go on to receivers in their order [MQTT-3.1.3-10]", () => {
+  const kept = [
+    userProperty("b", "1"),
+    userProperty("a", "2"),
+    join(0x01, 1),
+    userProperty("b", "1"),
+    join(0x09, counted([0])),
+    join(0x03, counted("text/plain")),
+    join(0x08, counted("answers")),
+  ];
+  const delay = join(0x18, uint32(0xffff_ffff));
+  const expiry = join(0x02, uint32(60));
+  const orders = [[delay, expiry, ...kept], [...kept, expiry, delay], kept.toSpliced(2, 0, delay)];
+  for (const order of orders) {
+    const bytes = read({ will: will(5, "a", "gone", properties(...order)), userName: "alice" });
+    assert.equal(bytes.userName, "alice");
+    assert.deepEqual(bytes.will?.publication.properties, join(...kept));
+    assert.equal(bytes.will.delaySeconds, 0xffff_ffff);
+    assert.equal(bytes.will.expirySeconds, order.includes(expiry) ? 60 : null);
+  }
+});
+
+Deno.test("A will outlives the bytes it came in", () => {
+  const bytes = connect({ will: will(5, "a", "gone", properties(userProperty("k", "v"))) });
+  const packet = readFirst(bytes);
+  assert.ok(packet !== "unsupported" && packet.will !== null);
+  const { payload, properties: kept } = packet.will.publication;
+  for (const view of [payload, kept]) assert.equal(view.buffer.byteLength, view.length);
+  bytes.fill(0);
+  assert.equal(new TextDecoder().decode(payload), "gone");
+  assert.deepEqual(kept, userProperty("k", "v"));
 });

@@ -1,7 +1,14 @@
 /** What the server writes is what a client reads: MQTT.js's own parser, which was written apart from it. */
 import assert from "node:assert/strict";
 import type { IConnackPacket, IPublishPacket } from "mqtt-packet";
-import { acceptedConnack, malformedConnack, refuseConnect, refusedConnack } from "../broker/connect.ts";
+import { generateConnack, generateOldConnack } from "../broker/codec.ts";
+import {
+  acceptedConnack,
+  keepAliveOf,
+  malformedConnack,
+  refuseConnect,
+  refusedConnack,
+} from "../broker/connect.ts";
 import type { ConnectRefusal } from "../broker/connect.ts";
 import {
   ACKNOWLEDGEMENTS,
@@ -187,16 +194,19 @@ Deno.test("A refused CONNECT gets its code in both versions, and no session [MQT
 Deno.test("A CONNECT that no credentials make good is refused before anybody asks", () => {
   const will = (level: number) => join(level === 5 ? properties() : [], counted("im/x"), counted("gone"));
   for (const level of LEVELS) {
-    const refuse = (parts: ConnectParts) => refuseConnect(connectOf({ level, ...parts }));
+    const refuse = (parts: ConnectParts) => refuseConnect(connectOf({ level, ...parts }), limits);
     assert.equal(refuse({ userName: "alice" }), null);
     assert.equal(refuse({}), "bad-credentials");
     assert.equal(refuse({ userName: "alice", clientId: "" }), "client-id-invalid"); // [MQTT-3.1.3-8]
     // 3.1.1: an empty identifier without Clean Session is refused with 2. [MQTT-3.1.3-8]
     assert.equal(refuse({ userName: "alice", clientId: "", flags: 0x80 }), "client-id-invalid");
+    const longest = "c".repeat(limits.maxClientIdBytes);
+    assert.equal(refuse({ userName: "alice", clientId: longest }), null); // [MQTT-3.1.3-5]
+    assert.equal(refuse({ userName: "alice", clientId: `${longest}c` }), "client-id-invalid");
     assert.equal(refuse({ userName: "alice", will: will(level) }), "not-authorized");
   }
   const asks = (...parts: readonly Part[]) =>
-    refuseConnect(connectOf({ userName: "alice", properties: properties(...parts) }));
+    refuseConnect(connectOf({ userName: "alice", properties: properties(...parts) }), limits);
   assert.equal(asks(0x15, counted("SCRAM")), "bad-authentication-method"); // [MQTT-4.12.0-1]
   assert.equal(asks(0x27, uint32(63)), "packet-too-large"); // [MQTT-3.1.2-24]
   assert.equal(asks(0x27, uint32(64)), null);
@@ -206,6 +216,60 @@ Deno.test("A CONNECT that no credentials make good is refused before anybody ask
 Deno.test("No CONNACK is larger than the least Maximum Packet Size that is let in [MQTT-3.1.2-24]", () => {
   const asking = connectOf({ properties: properties(0x11, uint32(1), 0x19, 1, 0x27, uint32(64)) });
   assert.ok(acceptedConnack(asking, limits).length <= 64);
+});
+
+Deno.test("5.0 is told a keep-alive shorter than the one it asks for, and only then [MQTT-3.2.2-21]", () => {
+  const most = limits.maxKeepAliveSeconds;
+  for (const [asked, held] of [[0, 0], [1, 1], [most, most], [most + 1, most], [65_535, most]] as const) {
+    const packet = { ...connectOf({ level: 5 }), keepAliveSeconds: asked };
+    const [read] = readAsClient(acceptedConnack(packet, limits), 5) as IConnackPacket[];
+    assert.equal(read!.properties?.serverKeepAlive, asked === held ? undefined : held);
+    assert.equal(keepAliveOf(packet, limits), held);
+    // 3.1.1 has no way to be told: what it asks for holds.
+    assert.equal(keepAliveOf({ ...packet, level: 4 }, limits), asked);
+  }
+});
+
+Deno.test("CONNACK says whether there is a session, in both versions", () => {
+  for (const isPresent of [false, true]) {
+    const [old] = readAsClient(generateOldConnack(0, isPresent), 4) as IConnackPacket[];
+    const [read] = readAsClient(generateConnack(0, isPresent, {}), 5) as IConnackPacket[];
+    assert.deepEqual([old!.sessionPresent, read!.sessionPresent], [isPresent, isPresent]);
+    assert.deepEqual([old!.returnCode, read!.reasonCode], [0, 0]);
+  }
+});
+
+Deno.test("CONNACK is read with everything it may say, at the edges of its values", () => {
+  const least = {
+    receiveMaximum: 1,
+    maximumPacketSize: 1,
+    topicAliasMaximum: 0,
+    sessionExpiryInterval: 0,
+    serverKeepAlive: 0,
+    assignedClientIdentifier: "a",
+    retainAvailable: false,
+    subscriptionIdentifiersAvailable: false,
+    sharedSubscriptionAvailable: false,
+    responseInformation: "",
+    reasonString: "",
+  };
+  const most = {
+    receiveMaximum: 65_535,
+    maximumPacketSize: 0xffff_ffff,
+    topicAliasMaximum: 65_535,
+    sessionExpiryInterval: 0xffff_ffff,
+    serverKeepAlive: 65_535,
+    assignedClientIdentifier: "ü".repeat(200),
+    retainAvailable: true,
+    subscriptionIdentifiersAvailable: true,
+    sharedSubscriptionAvailable: true,
+    responseInformation: "me/reply",
+    reasonString: "字",
+  };
+  for (const properties of [least, most]) {
+    const [read] = readAsClient(generateConnack(0, true, properties), 5) as IConnackPacket[];
+    assert.deepEqual({ ...read!.properties }, properties);
+  }
 });
 
 Deno.test("A writer grows by what is appended and keeps what it had", () => {

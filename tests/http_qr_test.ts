@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import jsqr from "jsqr";
 import { signedHeaders } from "./admin.ts";
 import { type Json, logIn, Page, post, send } from "./http.ts";
+import { within } from "./mqtt_client.ts";
 import { startServer, type TestServer } from "./server.ts";
 
 /** A phone that is logged in. */
@@ -314,36 +315,56 @@ Deno.test("The cookie of a poll is for pages of ours: another page is refused, a
   assert.equal((await foreign.post(path, { pollSecret: "x".repeat(43) })).code, 8);
 });
 
+Deno.test("A newer poll of a page has the older one answered, and gets the login", async () => {
+  await using server = await startServer();
+  const phone = await startPhone(server, "13800000000");
+  const session = await begin(server);
+  await phone.scan(session.token);
+  const older = poll(server, session, { seen: "scanned" });
+  await untilOpenPolls(server, 1);
+  const newer = poll(server, session, { seen: "scanned" });
+  assert.equal((await within("the older answer", older)).code, 10);
+  await phone.confirm(session.token, session.number);
+  assert.equal((await newer).result.userId, phone.userId);
+});
+
 Deno.test("An address holds 64 polls open, a further one is told when to come again, and one that is left frees its place", async () => {
   await using server = await startServer({ TRUSTED_PROXIES: "127.0.0.1" });
-  const session = await begin(server);
+  // One poll of a QR login waits at a time.
+  const [first, second, third, surplus] = [
+    await begin(server),
+    await begin(server),
+    await begin(server),
+    await begin(server),
+  ];
+  const crowd: Json[] = [];
+  for (let i = 0; i < 64; i++) crowd.push(await begin(server));
   const leave = new AbortController();
-  const open = (address: string, signal?: AbortSignal) =>
-    fetch(`${server.url}/session_login/${session.token}`, {
+  const open = ({ token, pollSecret }: Json, address: string, signal?: AbortSignal) =>
+    fetch(`${server.url}/session_login/${token}`, {
       method: "POST",
       headers: { "content-type": "application/json", "x-forwarded-for": address },
-      body: JSON.stringify({ pollSecret: session.pollSecret }),
+      body: JSON.stringify({ pollSecret }),
       ...(signal === undefined ? {} : { signal }),
     });
-  const polls = Array.from({ length: 64 }, () => open("203.0.113.1", leave.signal));
-  const left = Promise.allSettled(polls);
+  const left = Promise.allSettled(crowd.map((session) => open(session, "203.0.113.1", leave.signal)));
   await untilOpenPolls(server, 64);
-  const refused = await open("203.0.113.1");
+  const refused = await open(surplus, "203.0.113.1");
   assert.equal(refused.status, 429);
   const { code, retryAfterMs } = await refused.json();
   assert.equal(code, 3);
   assert.ok(retryAfterMs > 0);
 
   // Somebody else is not affected; loopback is not counted in development.
-  const others = Promise.all([open("203.0.113.2"), open("127.0.0.1")]);
+  const others = Promise.all([open(first, "203.0.113.2"), open(second, "127.0.0.1")]);
   await untilOpenPolls(server, 66);
   leave.abort();
   await left;
   await untilOpenPolls(server, 2);
-  const again = open("203.0.113.1");
+  const again = open(third, "203.0.113.1");
   await untilOpenPolls(server, 3);
   const phone = await startPhone(server, "13800000000");
-  await phone.scan(session.token);
+  for (const { token } of [first, second, third]) await phone.scan(token);
   for (const answer of [...await others, await again]) assert.equal((await answer.json()).code, 9);
 });
 

@@ -42,6 +42,7 @@ export async function openIm(overrides: Partial<ImOptions> = {}): Promise<TestIm
     smsWebhookSecret: null,
     samePlatform: "keep",
     loginLimits: { codePauseSeconds: 60, codesPerMobileDay: 10, codesPerIpMinute: 30, codesPerHour: 1_000 },
+    rateLimits: new Map(),
     nowMs,
     ...overrides,
   });

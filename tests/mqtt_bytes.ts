@@ -111,6 +111,16 @@ export function connect(parts: ConnectParts = {}): Uint8Array<ArrayBuffer> {
   );
 }
 
+/** A will as it stands in a CONNECT; properties are those of 5.0, behind their length. */
+export function will(
+  level: number,
+  topic: string | ArrayLike<number>,
+  payload: string | ArrayLike<number>,
+  willProperties: Uint8Array = properties(),
+): Uint8Array<ArrayBuffer> {
+  return join(level === 5 ? willProperties : [], counted(topic), counted(payload));
+}
+
 /** What a PUBLISH may differ in. */
 export interface PublishParts {
   readonly level?: ProtocolLevel;

@@ -116,3 +116,30 @@ Deno.test("A request behind sends starts when they are stored, and sees them", a
   assert.equal(answers[49], "m49");
   assert.equal(answers[51], "n0");
 });
+
+Deno.test("Transparent messages keep their place among the stored ones of their connection, on every device", async () => {
+  await using server = await startServer({ RATE_LIMITS: "off" });
+  await using alice = await RawClient.login(server, "TCP", "alice");
+  await using tablet = await RawClient.login(server, "TCP", "alice", { clientId: "alice-2" });
+  await using bob = await RawClient.login(server, "WebSocket", "bob");
+  const names = Array.from({ length: 200 }, (_, i) => `${i % 2 === 0 ? "typing" : "text"} ${i}`);
+  await alice.send(...names.map((name, i) =>
+    alice.requestBytes("message.send", {
+      requestId: name,
+      clientMessageId: name,
+      conversation: { type: 0, target: "bob", line: 0 },
+      content: i % 2 === 0 ? { type: 91, content: "typing" } : { type: 1, searchableContent: "text" },
+    })
+  ));
+  const heardBy = async (client: RawClient) => {
+    const heard: string[] = [];
+    while (heard.length < names.length) {
+      const { payload } = await client.nextPublish();
+      const { requestId, message } = payload as { requestId?: string; message?: { clientMessageId: string } };
+      const name = requestId ?? message?.clientMessageId;
+      if (name !== undefined) heard.push(name);
+    }
+    return heard;
+  };
+  for (const heard of await Promise.all([alice, tablet, bob].map(heardBy))) assert.deepEqual(heard, names);
+});

@@ -43,6 +43,8 @@ export class Program implements AsyncDisposable {
       PORT: String(this.#port),
       DATA_DIR: `${this.#folder}/data`,
       DRAIN_SECONDS: "1",
+      // Some pages are looked at with more than anybody writes in a minute.
+      RATE_LIMITS: "off",
       // Quiet: a line read while some other test runs is what the sanitizers would find there.
       LOG_LEVEL: "error",
     });

@@ -12,8 +12,10 @@ import {
   type QrLogin,
   scanQrLogin,
 } from "../im/mod.ts";
+import { QrPolls } from "../im/qr_polls.ts";
 import type { AppErrorName } from "../wire.ts";
 import { createUsers, openIm } from "./im.ts";
+import { within } from "./mqtt_client.ts";
 
 const PAGE = {
   address: "192.168.7.9",
@@ -102,8 +104,110 @@ Deno.test("Of many polls at the same time one gets the login", async () => {
   await scanQrLogin(im, ann, qr.qrId);
   const polls = Array.from({ length: 8 }, () => poll(im, qr, true));
   await confirmQrLogin(im, ann, qr.qrId, qr.number);
-  const states = (await Promise.all(polls)).map(({ state }) => state).sort();
-  assert.deepEqual(states, ["confirmed", ...Array(7).fill("expired")]);
+  const states = (await Promise.all(polls)).map(({ state }) => state);
+  assert.equal(states.filter((state) => state === "confirmed").length, 1, states.join());
+});
+
+Deno.test("A newer poll ends the older one, which leaves the login to it", async () => {
+  await using opened = await openIm();
+  const { im } = opened;
+  const { qr, ann } = await openQr(im);
+  await scanQrLogin(im, ann, qr.qrId);
+  const older = poll(im, qr, true);
+  const newer = poll(im, qr, true);
+  assert.deepEqual(await within("the older answer", older), { state: "waiting" });
+  await confirmQrLogin(im, ann, qr.qrId, qr.number);
+  assert.equal((await newer).state, "confirmed");
+});
+
+Deno.test("A poll that nobody waits for any more leaves a confirmed login to the next", async () => {
+  await using opened = await openIm();
+  const { im } = opened;
+  const { qr, ann } = await openQr(im);
+  await scanQrLogin(im, ann, qr.qrId);
+  await confirmQrLogin(im, ann, qr.qrId, qr.number);
+  const left = AbortSignal.abort();
+  assert.deepEqual(await poll(im, qr, true, left), { state: "waiting" });
+  assert.equal((await poll(im, qr, true)).state, "confirmed");
+});
+
+Deno.test("Of two polls the one that arrived later is the newer, whichever is proved first", async () => {
+  const polls = new QrPolls();
+  const [first, second] = [polls.nextOrder(), polls.nextOrder()];
+  const hold = (order: number, run: (signal: AbortSignal) => Promise<void>) =>
+    polls.hold({ qrId: "qr", order }, NOBODY_LEFT, run);
+  await hold(second, async (signal) => {
+    await hold(first, (older) => Promise.resolve(assert.ok(older.aborted)));
+    assert.ok(!signal.aborted);
+    await hold(polls.nextOrder(), (newest) => Promise.resolve(assert.ok(!newest.aborted)));
+    assert.ok(signal.aborted);
+  });
+});
+
+Deno.test("A poll with a wrong secret ends nobody's", async () => {
+  await using opened = await openIm();
+  const { im } = opened;
+  const { qr, ann } = await openQr(im);
+  const older = poll(im, qr);
+  const waiting = poll(im, qr);
+  assert.equal((await within("the older answer", older)).state, "waiting");
+  assert.deepEqual(await poll(im, { ...qr, pollSecret: "guess" }), { state: "expired" });
+  await scanQrLogin(im, ann, qr.qrId);
+  assert.equal((await waiting).state, "scanned");
+});
+
+Deno.test("When the login cannot be made, the next poll makes it", async () => {
+  await using opened = await openIm();
+  const { im } = opened;
+  const { qr, ann } = await openQr(im);
+  await scanQrLogin(im, ann, qr.qrId);
+  await confirmQrLogin(im, ann, qr.qrId, qr.number);
+  await im.store.sql`
+    ALTER TABLE t_user_session ADD CONSTRAINT no_browser CHECK (client_id <> 'browser') NOT VALID`;
+  await assert.rejects(poll(im, qr, true), /no_browser/);
+  await im.store.sql`ALTER TABLE t_user_session DROP CONSTRAINT no_browser`;
+  const taken = await poll(im, qr, true);
+  assert.equal(taken.state === "confirmed" && taken.login.userId, "ann");
+  assert.deepEqual(await poll(im, qr), { state: "expired" }, "once");
+});
+
+Deno.test("A login that could not be made can still be cancelled, and is gone when its minute is over", async () => {
+  await using opened = await openIm();
+  const { im, clock } = opened;
+  const { qr, ann } = await openQr(im);
+  const late = await createQrLogin(im, BROWSER, PAGE);
+  await im.store.sql`
+    ALTER TABLE t_user_session ADD CONSTRAINT no_browser CHECK (client_id <> 'browser') NOT VALID`;
+  for (const each of [qr, late]) {
+    await scanQrLogin(im, ann, each.qrId);
+    await confirmQrLogin(im, ann, each.qrId, each.number);
+    await assert.rejects(poll(im, each, true), /no_browser/);
+  }
+  await cancelQrLogin(im, ann, qr.qrId);
+  assert.deepEqual(await poll(im, qr), { state: "cancelled" });
+  clock.aheadMs = 60_001;
+  assert.deepEqual(await poll(im, late), { state: "expired" });
+});
+
+Deno.test("A page whose user was deleted meanwhile gets nothing", async () => {
+  await using opened = await openIm();
+  const { im } = opened;
+  const { qr, ann } = await openQr(im);
+  await scanQrLogin(im, ann, qr.qrId);
+  await confirmQrLogin(im, ann, qr.qrId, qr.number);
+  await im.store.sql`UPDATE t_user SET deleted = true WHERE uid = 'ann'`;
+  await refused(poll(im, qr, true), "qr/gone");
+});
+
+Deno.test("A confirmed login may be cancelled by its phone until the page takes it", async () => {
+  await using opened = await openIm();
+  const { im } = opened;
+  const { qr, ann, ben } = await openQr(im);
+  await scanQrLogin(im, ann, qr.qrId);
+  await confirmQrLogin(im, ann, qr.qrId, qr.number);
+  await refused(cancelQrLogin(im, ben, qr.qrId), "qr/other-phone");
+  await cancelQrLogin(im, ann, qr.qrId);
+  assert.deepEqual(await poll(im, qr), { state: "cancelled" });
 });
 
 Deno.test("Without the page's secret nobody takes the login, and is told so at once", async () => {

@@ -208,6 +208,24 @@ Deno.test("A send over its rate does not withdraw the earlier ones that are on t
   assert.equal(alice.started.at(-1), "c2");
 });
 
+Deno.test("A send refused before it has entered does not withdraw the earlier ones that are on their way", async () => {
+  const alice = new Connection();
+  const entered = Promise.withResolvers<void>();
+  alice.full.set("c", entered.promise);
+  for (const name of ["a", "b", "c", "d"]) alice.push(name);
+  alice.settle("c", "request/too-often");
+  entered.resolve();
+  await entered.promise;
+  await Promise.resolve();
+  assert.deepEqual(alice.started, ["a", "b", "c"], "nothing starts before the failure has been told");
+  assert.equal(alice.caller.order.generation, 0);
+  alice.settle("a");
+  alice.settle("b");
+  assert.deepEqual(alice.written, ["a ok", "b ok", "c request/too-often", "d server/earlier-failed"]);
+  alice.push("c2");
+  assert.equal(alice.started.at(-1), "c2");
+});
+
 Deno.test("Nothing starts while a reply waits for room, and everything goes on after it", () => {
   const alice = new Connection();
   alice.hasRoom = false;

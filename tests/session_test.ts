@@ -5,7 +5,7 @@ import type { SessionLimits } from "../broker/limits.ts";
 import { inboxEvent } from "../broker/outgoing.ts";
 import type { ConnectPacket, ProtocolLevel } from "../broker/packet.ts";
 import { PacketWriter } from "../broker/packet_writer.ts";
-import { REASONS } from "../broker/protocol_error.ts";
+import { ProtocolError, REASONS } from "../broker/protocol_error.ts";
 import { type Delivered, type Effect, type Request, Session } from "../broker/session.ts";
 import {
   acknowledgement,
@@ -28,6 +28,7 @@ const LIMITS: SessionLimits = {
   maxSubscriptions: 3,
   maxTopicLevels: 4,
   maxFilterBytes: 20,
+  maxTopicAliases: 2,
 };
 const VERSIONS = [[4, "3.1.1"], [5, "5.0"]] as const;
 
@@ -53,6 +54,7 @@ class Client {
       sessionExpirySeconds: 0,
       receiveMaximum: 65_535,
       maxPacketBytes: Infinity,
+      topicAliasMaximum: 0,
       wantsResponseInformation: false,
       wantsProblemInformation: true,
       authenticationMethod: null,
@@ -458,4 +460,24 @@ Deno.test("Session delivers nothing that is not subscribed to", () => {
   const client = new Client(5);
   assert.equal(client.deliver("m", client.session.inboxQos), "not-subscribed");
   assert.deepEqual(client.heard(), []);
+});
+
+Deno.test("A topic alias stands for its topic until the connection ends [MQTT-3.3.2-12] [MQTT-3.3.2-7]", () => {
+  const client = new Client(5);
+  const aliased = (topic: string, alias: number) =>
+    client.send(publish(topic, { qos: 0, properties: properties(0x23, uint16(alias)) }))[0];
+  const commandOf = (effect: Effect | null | undefined) =>
+    effect?.type === "request" ? effect.request.command : null;
+  assert.equal(commandOf(aliased("im/sync", 1)), "sync");
+  assert.equal(commandOf(aliased("", 1)), "sync");
+  assert.equal(commandOf(aliased("im/user.get", 2)), "user.get");
+  assert.equal(commandOf(aliased("", 1)), "sync");
+  // The same alias may come to stand for another topic.
+  assert.equal(commandOf(aliased("im/user.get", 1)), "user.get");
+  assert.equal(commandOf(aliased("", 1)), "user.get");
+  const invalid = (error: unknown) => error instanceof ProtocolError && error.reason === 0x94;
+  assert.throws(() => aliased("im/sync", LIMITS.maxTopicAliases + 1), invalid); // [MQTT-3.3.2-9]
+  const another = new Client(5);
+  const unknown = publish("", { qos: 0, properties: properties(0x23, uint16(1)) });
+  assert.throws(() => another.send(unknown), invalid);
 });

@@ -1,0 +1,631 @@
+import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
+import { type KvChange, KvCommits } from "../store/kv_commit.ts";
+import { changesOf, type SingleWrite, StandingChunks } from "../store/mqtt_changes.ts";
+import { Leftovers } from "../store/mqtt_listing.ts";
+import { type Bearer, chunksOf } from "../store/mqtt_values.ts";
+import {
+  type MqttOwner,
+  type MqttSessionRecord,
+  MqttState,
+  type MqttWrite,
+  openKv,
+  publicationBytes,
+  type PublicationRecord,
+  type QueuedRecord,
+} from "../store/mod.ts";
+import { quietLog } from "./database.ts";
+
+/** Compares large bodies; a difference between two of them is not worth the minutes it takes to print. */
+function assertSame(actual: unknown, expected: unknown): void {
+  assert.ok(isDeepStrictEqual(actual, expected), "not the same");
+}
+
+interface Rig {
+  readonly path: string;
+  kv: Deno.Kv;
+  state: MqttState;
+  reopen(): Promise<void>;
+  /** Every key in the file, as text. */
+  listKeys(prefix?: string): Promise<string[]>;
+}
+
+async function withState(run: (rig: Rig) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "hearth-mqtt-state-" });
+  const path = `${folder}/kv.sqlite3`;
+  const kv = await Deno.openKv(path);
+  const rig: Rig = {
+    path,
+    kv,
+    state: new MqttState(kv),
+    async reopen() {
+      rig.kv.close();
+      rig.kv = await Deno.openKv(path);
+      rig.state = new MqttState(rig.kv);
+    },
+    async listKeys(prefix) {
+      const keys: string[] = [];
+      const selector = { prefix: prefix === undefined ? [] : [prefix] };
+      for await (const { key } of rig.kv.list(selector)) keys.push(JSON.stringify(key));
+      return keys;
+    },
+  };
+  try {
+    await run(rig);
+  } finally {
+    rig.kv.close();
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Bytes that differ from place to place and from seed to seed. */
+function bytes(length: number, seed = 1): Uint8Array {
+  const made = new Uint8Array(length);
+  let state = seed * 2654435761 >>> 0;
+  for (let i = 0; i < length; i++) {
+    state = Math.imul(state, 1664525) + 1013904223 >>> 0;
+    made[i] = state >>> 24;
+  }
+  return made;
+}
+
+function publication(topic: string, payload: Uint8Array, more: Partial<PublicationRecord> = {}) {
+  return { topic, payload, qos: 1, retain: false, properties: bytes(0), expiresAtMs: null, ...more };
+}
+
+function queued(publication: PublicationRecord | null, more: Partial<QueuedRecord> = {}): QueuedRecord {
+  return { qos: 1, packetId: 0, isReleased: false, retain: false, subscriptionIds: [], publication, ...more };
+}
+
+const ANNA: MqttOwner = { userId: "anna", clientId: "a" };
+const IDLE: MqttSessionRecord = { expirySeconds: 3_600, disconnectedAtMs: 1_800_000_000_000, will: null };
+
+function session(owner: MqttOwner, record = IDLE): MqttWrite {
+  return { kind: "session", owner, record };
+}
+
+function enqueue(owner: MqttOwner, seq: number, record: QueuedRecord | null, replacedBytes = 0): MqttWrite {
+  return { kind: "queued", owner, seq, record, replacedBytes };
+}
+
+function retain(topic: string, record: PublicationRecord | null, replacedBytes = 0): MqttWrite {
+  return { kind: "retained", topic, record, replacedBytes };
+}
+
+const OPTIONS = { qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionId: null };
+
+Deno.test("MQTT state comes back whole after a restart, each session its own", () =>
+  withState(async (rig) => {
+    const anonymous = { userId: "", clientId: "ab" };
+    const will = {
+      publication: publication("last/word", bytes(9), { qos: 2, retain: true, properties: bytes(5, 2) }),
+      expirySeconds: 60,
+      delaySeconds: 5,
+    };
+    const shown = {
+      qos: 2,
+      noLocal: true,
+      retainAsPublished: true,
+      retainHandling: 2,
+      subscriptionId: 268_435_455,
+    };
+    const first = publication("a/b", bytes(3), { expiresAtMs: 1_900_000_000_000, properties: bytes(7, 3) });
+    const second = queued(publication("温度/室", bytes(0), { qos: 2 }), {
+      qos: 2,
+      packetId: 65_535,
+      retain: true,
+      subscriptionIds: [1, 268_435_455],
+    });
+    const released = queued(null, { qos: 2, packetId: 7, isReleased: true });
+    await rig.state.write([[
+      session(ANNA, { expirySeconds: 4_294_967_295, disconnectedAtMs: null, will }),
+      { kind: "subscription", owner: ANNA, topicFilter: "a/+/#", record: shown },
+      { kind: "subscription", owner: ANNA, topicFilter: "gone", record: OPTIONS },
+      enqueue(ANNA, 10, queued(first)),
+      enqueue(ANNA, 9, second),
+      enqueue(ANNA, 11, released),
+      { kind: "received", owner: ANNA, packetId: 3, isKept: true },
+      { kind: "received", owner: ANNA, packetId: 4, isKept: true },
+    ], [
+      session(anonymous),
+      { kind: "subscription", owner: anonymous, topicFilter: "$share/g/x", record: OPTIONS },
+      { kind: "subscription", owner: ANNA, topicFilter: "gone", record: null },
+      { kind: "received", owner: ANNA, packetId: 4, isKept: false },
+      retain("weather", publication("weather", bytes(30), { retain: true })),
+      retain("past", publication("past", bytes(30))),
+    ], [retain("past", null, 45)]]);
+    await rig.reopen();
+
+    const { sessions, retained } = await rig.state.load();
+    assert.deepEqual(retained, [publication("weather", bytes(30), { retain: true })]);
+    assert.deepEqual(sessions, [{
+      owner: anonymous,
+      record: IDLE,
+      subscriptions: new Map([["$share/g/x", OPTIONS]]),
+      queued: [],
+      received: [],
+    }, {
+      owner: ANNA,
+      record: { expirySeconds: 4_294_967_295, disconnectedAtMs: null, will },
+      subscriptions: new Map([["a/+/#", shown]]),
+      queued: [
+        {
+          seq: 9,
+          qos: 2,
+          packetId: 65_535,
+          isReleased: false,
+          expiresAtMs: null,
+          payloadBytes: publicationBytes(second.publication!),
+        },
+        {
+          seq: 10,
+          qos: 1,
+          packetId: 0,
+          isReleased: false,
+          expiresAtMs: 1_900_000_000_000,
+          payloadBytes: publicationBytes(first),
+        },
+        { seq: 11, qos: 2, packetId: 7, isReleased: true, expiresAtMs: null, payloadBytes: 0 },
+      ],
+      received: [3],
+    }]);
+    assert.deepEqual(await rig.state.listQueued(ANNA), [
+      { seq: 9, record: second },
+      { seq: 10, record: queued(first) },
+      { seq: 11, record: released },
+    ]);
+    assert.deepEqual(await rig.state.listQueued(anonymous), []);
+  }));
+
+Deno.test("MQTT state is part of the key-value store that the server opens", () =>
+  withState(async (rig) => {
+    await rig.state.write([[session(ANNA)]]);
+    rig.kv.close();
+    const kv = await openKv({ kvPath: rig.path, kvUrl: null, log: quietLog() });
+    try {
+      assert.deepEqual((await kv.mqtt.load()).sessions.map(({ owner }) => owner), [ANNA]);
+    } finally {
+      kv.close();
+      rig.kv = await Deno.openKv(rig.path);
+    }
+  }));
+
+Deno.test("Bodies of every size around the limits of a value and a commit come back as they were", () =>
+  withState(async (rig) => {
+    const sizes = [0, 1, 32_000, 32_767, 32_768, 61_440, 65_536, 200 << 10, 800 << 10, 3 << 20];
+    const made = sizes.map((size, i) =>
+      publication(`size/${i}`, bytes(size, i + 1), { properties: bytes(i * 11_000, i + 50), qos: i % 3 })
+    );
+    const long = publication("\u{FEFF}" + "長".repeat(21_000), bytes(40, 9));
+    const all = [...made, long];
+    await rig.state.write([
+      [session(ANNA, { ...IDLE, will: { publication: made[7]!, expirySeconds: null, delaySeconds: 0 } })],
+      ...all.map((record, seq) => [enqueue(ANNA, seq, queued(record)), retain(record.topic, record)]),
+    ]);
+    await rig.reopen();
+    const { sessions, retained } = await rig.state.load();
+    assertSame(sessions[0]!.record.will!.publication, made[7]);
+    const byTopic = new Map(retained.map((record) => [record.topic, record]));
+    assert.equal(byTopic.size, all.length);
+    for (const record of all) assertSame(byTopic.get(record.topic), record);
+    const found = await rig.state.listQueued(ANNA);
+    assertSame(found.map(({ record }) => record.publication), all);
+    assertSame(sessions[0]!.queued.map(({ payloadBytes }) => payloadBytes), all.map(publicationBytes));
+
+    // With these sizes everything can be taken away again without a trace.
+    await rig.state.write(sessions[0]!.queued.map(({ seq, payloadBytes }) => [
+      enqueue(ANNA, seq, null, payloadBytes),
+      retain(all[seq]!.topic, null, payloadBytes),
+    ]));
+    await rig.state.write([[session(ANNA)]]);
+    assert.equal((await rig.listKeys()).length, 1);
+  }));
+
+Deno.test("A body that is a view is stored without the buffer under it", () =>
+  withState(async (rig) => {
+    const buffer = bytes(1 << 20);
+    const record = publication("view", buffer.subarray(1_000, 1_010), { properties: buffer.subarray(5, 7) });
+    await rig.state.write([[retain("view", record)]]);
+    assert.equal((await rig.listKeys()).length, 1);
+    const { retained } = await rig.state.load();
+    assertSame(retained[0]!.payload, buffer.slice(1_000, 1_010));
+    assert.equal(retained[0]!.payload.buffer.byteLength, 10);
+  }));
+
+Deno.test("A body that replaces a larger one leaves none of its chunks, in one call or in several", () =>
+  withState(async (rig) => {
+    const large = publication("t", bytes(3 << 20, 1), { properties: bytes(100_000, 2) });
+    const middle = publication("t", bytes(200 << 10, 3));
+    const small = publication("t", bytes(10, 4));
+    const steps: [PublicationRecord | null, number][] = [
+      [large, Math.ceil((large.payload.length + 100_001) / 61_440)],
+      [middle, 4],
+      [large, Math.ceil((large.payload.length + 100_001) / 61_440)],
+      [small, 0],
+      [middle, 4],
+      [null, -1],
+    ];
+    const writes: MqttWrite[] = [];
+    let before: PublicationRecord | null = null;
+    for (const [record] of steps) {
+      const replacedBytes: number = before === null ? 0 : publicationBytes(before);
+      writes.push(retain("t", record, replacedBytes));
+      before = record;
+    }
+    for (const [i, write] of writes.entries()) {
+      await rig.state.write([[write]]);
+      assert.equal((await rig.listKeys()).length, 1 + steps[i]![1], `after step ${i}`);
+    }
+    // All steps together; then all in one unit; the last one is left out so that something stands.
+    for (const units of [writes.slice(0, -1).map((write) => [write]), [writes.slice(0, -1)]]) {
+      await rig.state.write([...units]);
+      assert.equal((await rig.listKeys()).length, 5);
+      assertSame((await rig.state.load()).retained, [middle]);
+      await rig.state.write([[writes.at(-1)!]]);
+      assert.deepEqual(await rig.listKeys(), []);
+    }
+    const released = queued(null, { qos: 2, packetId: 1, isReleased: true });
+    await rig.state.write([[session(ANNA), enqueue(ANNA, 1, queued(large))]]);
+    await rig.state.write([[enqueue(ANNA, 1, released, publicationBytes(large))]]);
+    assert.equal((await rig.listKeys()).length, 2);
+    assert.deepEqual(await rig.state.listQueued(ANNA), [{ seq: 1, record: released }]);
+  }));
+
+Deno.test("A will that is replaced leaves none of its chunks", () =>
+  withState(async (rig) => {
+    const withWill = (payload: Uint8Array): MqttSessionRecord => ({
+      ...IDLE,
+      will: { publication: publication("w", payload), expirySeconds: 1, delaySeconds: 0 },
+    });
+    for (const [payload, keys] of [[bytes(65_535), 3], [bytes(300_000), 6], [bytes(5), 1]] as const) {
+      await rig.state.write([[session(ANNA, withWill(payload))]]);
+      assert.equal((await rig.listKeys()).length, keys);
+    }
+    await rig.state.write([[session(ANNA, withWill(bytes(65_535)))], [session(ANNA)]]);
+    assert.equal((await rig.listKeys()).length, 1);
+  }));
+
+Deno.test("Two thousand units of one call are all stored, in order", () =>
+  withState(async (rig) => {
+    const owners = Array.from({ length: 20 }, (_, i) => ({ userId: `user-${i}`, clientId: "phone" }));
+    const units = Array.from({ length: 2_000 }, (_, i): MqttWrite[] => {
+      const owner = owners[i % owners.length]!;
+      const record = queued(publication(`t/${i}`, bytes(100 + i % 50, i)));
+      return [session(owner), enqueue(owner, i, record), retain("last", publication("last", bytes(8, i)))];
+    });
+    await rig.state.write(units);
+    const { sessions, retained } = await rig.state.load();
+    assert.equal(sessions.length, 20);
+    assertSame(retained, [publication("last", bytes(8, 1_999))]);
+    for (const [i, owner] of owners.entries()) {
+      const found = await rig.state.listQueued(owner);
+      assert.deepEqual(found.map(({ seq }) => seq), Array.from({ length: 100 }, (_, k) => k * 20 + i));
+      assertSame(found[7]!.record.publication!.payload, bytes(100 + (140 + i) % 50, 140 + i));
+    }
+  }));
+
+Deno.test("A unit of three thousand writes is stored although no commit takes it", () =>
+  withState(async (rig) => {
+    const unit = Array.from(
+      { length: 3_000 },
+      (_, i) => enqueue(ANNA, i, queued(publication("t", bytes(4, i)))),
+    );
+    await rig.state.write([[session(ANNA)], [...unit, enqueue(ANNA, 0, null, 7)], [session(ANNA)]]);
+    const found = await rig.state.listQueued(ANNA);
+    assert.deepEqual(found.map(({ seq }) => seq), Array.from({ length: 2_999 }, (_, i) => i + 1));
+  }));
+
+Deno.test("Units that fit into one commit share a version, and no unit lies in two", () =>
+  withState(async (rig) => {
+    const units = Array.from({ length: 400 }, (_, i) => [
+      session({ userId: "u", clientId: String(i) }),
+      enqueue({ userId: "u", clientId: String(i) }, 1, queued(publication("t", bytes(3_000, i)))),
+      enqueue({ userId: "u", clientId: String(i) }, 2, queued(publication("t", bytes(3_000, i)))),
+    ]);
+    await rig.state.write(units);
+    const versions = new Map<string, Set<string>>();
+    for await (const { key, versionstamp } of rig.kv.list({ prefix: [] })) {
+      const clientId = String(key[2]);
+      versions.set(clientId, (versions.get(clientId) ?? new Set()).add(versionstamp));
+    }
+    assert.equal(versions.size, 400);
+    assert.ok([...versions.values()].every((seen) => seen.size === 1), "each unit has one version");
+    const commits = new Set([...versions.values()].flatMap((seen) => [...seen]));
+    assert.ok(commits.size >= 3 && commits.size <= 8, `2.4 MB took ${commits.size} commits`);
+  }));
+
+Deno.test("Commits that the store refuses as too large are cut between units first", () =>
+  withState(async (rig) => {
+    const half = (unit: number, i: number): KvChange => ({
+      key: ["x", unit, i],
+      // Far more than it says.
+      set: { value: bytes(60_000), bytes: 1 },
+    });
+    const commits = new KvCommits(rig.kv);
+    for (let unit = 0; unit < 5; unit++) {
+      // The last unit alone is too large.
+      const changes = Array.from({ length: unit === 4 ? 20 : 6 }, (_, i) => half(unit, i));
+      await commits.add(changes);
+    }
+    await commits.flush();
+    const versions = new Map<number, Set<string>>();
+    let count = 0;
+    for await (const { key, versionstamp } of rig.kv.list({ prefix: ["x"] })) {
+      const unit = Number(key[1]);
+      versions.set(unit, (versions.get(unit) ?? new Set()).add(versionstamp));
+      count++;
+    }
+    assert.equal(count, 44);
+    assert.deepEqual([0, 1, 2, 3].map((unit) => versions.get(unit)!.size), [1, 1, 1, 1]);
+    assert.equal(versions.get(4)!.size, 2);
+  }));
+
+Deno.test("A change that no commit takes is refused, what came before it is stored, and the next call works", () =>
+  withState(async (rig) => {
+    const tooMuch = { ...OPTIONS, text: "x".repeat(70_000) };
+    await assert.rejects(
+      rig.state.write([
+        [session(ANNA)],
+        [{ kind: "subscription", owner: ANNA, topicFilter: "t", record: tooMuch }],
+      ]),
+      /^TypeError: Value too large/,
+    );
+    await rig.state.write([[retain("t", publication("t", bytes(1)))]]);
+    const { sessions, retained } = await rig.state.load();
+    assert.equal(sessions[0]!.subscriptions.size, 0);
+    assert.equal(retained.length, 1);
+  }));
+
+Deno.test("A forgotten session is gone with all its parts, and its neighbours are untouched", () =>
+  withState(async (rig) => {
+    const neighbours = [{ userId: "anna", clientId: "ab" }, { userId: "", clientId: "a" }];
+    for (const owner of [ANNA, ...neighbours]) {
+      await rig.state.write([[
+        session(owner, {
+          ...IDLE,
+          will: { publication: publication("w", bytes(65_535)), expirySeconds: null, delaySeconds: 0 },
+        }),
+        { kind: "subscription", owner, topicFilter: "t", record: OPTIONS },
+        { kind: "received", owner, packetId: 1, isKept: true },
+        enqueue(owner, 1, queued(publication("t", bytes(200_000)))),
+      ], Array.from({ length: 1_500 }, (_, i) => enqueue(owner, i + 2, queued(publication("t", bytes(2)))))]);
+    }
+    const before = (await rig.listKeys()).length;
+    await rig.state.write([[{ kind: "forget", owner: ANNA }]]);
+    assert.equal((await rig.listKeys()).length, before / 3 * 2);
+    const { sessions } = await rig.state.load();
+    assert.deepEqual(sessions.map(({ owner }) => owner), neighbours.toReversed());
+    assert.ok(sessions.every((found) => found.queued.length === 1_501 && found.received.length === 1));
+    await rig.state.write([[{ kind: "forget", owner: { userId: "nobody", clientId: "x" } }]]);
+  }));
+
+Deno.test("What is written before a session is forgotten goes, what is written after it stays", () =>
+  withState(async (rig) => {
+    const body = (seed: number, size = 5) => queued(publication("t", bytes(size, seed)));
+    const filter = (topicFilter: string): MqttWrite => ({
+      kind: "subscription",
+      owner: ANNA,
+      topicFilter,
+      record: OPTIONS,
+    });
+    await rig.state.write([[session(ANNA), filter("oldest"), enqueue(ANNA, 1, body(1, 100_000))]]);
+    await rig.state.write([
+      [filter("old"), enqueue(ANNA, 2, body(2))],
+      [
+        filter("also old"),
+        retain("kept", publication("kept", bytes(1))),
+        { kind: "forget", owner: ANNA },
+        session(ANNA, { ...IDLE, expirySeconds: 1 }),
+        filter("new"),
+      ],
+      [enqueue(ANNA, 1, body(3, 50_000))],
+    ]);
+    const { sessions, retained } = await rig.state.load();
+    assert.equal(retained.length, 1);
+    assert.equal(sessions[0]!.record.expirySeconds, 1);
+    assert.deepEqual([...sessions[0]!.subscriptions.keys()], ["new"]);
+    assertSame(await rig.state.listQueued(ANNA), [{ seq: 1, record: body(3, 50_000) }]);
+    assert.equal((await rig.listKeys("mqtt_queue")).length, 2);
+    await rig.state.write([[{ kind: "forget", owner: ANNA }, session(ANNA), {
+      kind: "forget",
+      owner: ANNA,
+    }]]);
+    assert.deepEqual(await rig.listKeys(), ['["retained","kept"]']);
+  }));
+
+Deno.test("Calls take effect in the order they are made, without waiting for each other's end", () =>
+  withState(async (rig) => {
+    const calls: Promise<unknown>[] = [];
+    for (let i = 0; i < 50; i++) {
+      const size = i % 3 === 0 ? 100_000 : 5;
+      const before = (i + 2) % 3 === 0 ? 100_000 : 5;
+      const replacedBytes = i === 0 ? 0 : publicationBytes(publication("t", bytes(before)));
+      calls.push(rig.state.write([[retain("t", publication("t", bytes(size, i)), replacedBytes)]]));
+      if (i === 24) {
+        calls.push(
+          rig.state.load().then(({ retained }) => assertSame(retained[0]!.payload, bytes(100_000, i))),
+        );
+      }
+    }
+    await Promise.all(calls);
+    assertSame((await rig.state.load()).retained[0]!.payload, bytes(5, 49));
+    assert.equal((await rig.listKeys()).length, 1);
+  }));
+
+Deno.test("Names that are too long for a key are kept whole and apart", () =>
+  withState(async (rig) => {
+    const long = { userId: "u".repeat(64), clientId: "c".repeat(3_000) };
+    const longer = { ...long, clientId: long.clientId + "c" };
+    const topic = "é".repeat(2_000);
+    for (const [i, owner] of [long, longer].entries()) {
+      await rig.state.write([[
+        session(owner),
+        { kind: "subscription", owner, topicFilter: `${topic}/${i}`, record: OPTIONS },
+        enqueue(owner, 1, queued(publication(`${topic}/${i}`, bytes(100_000, i)))),
+        retain(`${topic}/${i}`, publication(`${topic}/${i}`, bytes(2, i))),
+      ]]);
+    }
+    const { sessions, retained } = await rig.state.load();
+    assert.equal(retained.length, 2);
+    const found = sessions.map(({ owner, subscriptions, queued }) => ({
+      clientId: owner.clientId.length,
+      filters: [...subscriptions.keys()],
+      queued: queued.length,
+    })).sort((a, b) => a.clientId - b.clientId);
+    assert.deepEqual(found, [
+      { clientId: 3_000, filters: [`${topic}/0`], queued: 1 },
+      { clientId: 3_001, filters: [`${topic}/1`], queued: 1 },
+    ]);
+    await rig.state.write([[{ kind: "forget", owner: long }]]);
+    const left = (await rig.state.load()).sessions;
+    assert.deepEqual(left.map(({ owner }) => owner), [longer]);
+    assert.equal((await rig.state.listQueued(longer)).length, 1);
+  }));
+
+Deno.test("What a killed process left half done is removed at the next load, and nothing else", () =>
+  withState(async (rig) => {
+    const gone = { userId: "anna", clientId: "gone" };
+    const will = { publication: publication("w", bytes(65_535)), expirySeconds: null, delaySeconds: 0 };
+    for (const owner of [ANNA, gone]) {
+      await rig.state.write([[
+        session(owner, { ...IDLE, will }),
+        { kind: "subscription", owner, topicFilter: "t", record: OPTIONS },
+        { kind: "received", owner, packetId: 1, isKept: true },
+        enqueue(owner, 1, queued(publication("t", bytes(200_000)))),
+        enqueue(owner, 2, queued(publication("t", bytes(20)))),
+      ], Array.from({ length: 100 }, (_, i) => enqueue(owner, i + 3, queued(publication("t", bytes(2)))))]);
+    }
+    const record = publication("t", bytes(100_000));
+    await rig.state.write([[retain("t", record)], [retain("u", record)], [retain("v", record)]]);
+    const whole = await rig.listKeys();
+    const own = whole.filter((key) =>
+      !key.includes('"gone"') && !key.includes('"u"') && !key.includes('"v"')
+    );
+    // A session being forgotten; chunks whose record never came, that came before, and after; one chunk missing.
+    await rig.kv.delete(["mqtt_sessions", "anna", "gone"]);
+    for (const key of [["retained", "never", 1], ["retained", "t", 1], ["retained", "t", 2 ** 53 - 1]]) {
+      await rig.kv.set(key, bytes(100));
+    }
+    await rig.kv.set(["mqtt_queue", "anna", "a", 2, 5], bytes(100));
+    await rig.kv.set(["mqtt_sessions", "anna", "a", 5], bytes(100));
+    await rig.kv.delete(["retained", "u"]);
+    const missing = JSON.parse(whole.filter((key) => key.startsWith('["retained","v",')).at(-1)!);
+    await rig.kv.delete(missing);
+
+    const { sessions, retained } = await rig.state.load();
+    assert.deepEqual(sessions.map(({ owner }) => owner), [ANNA]);
+    assert.equal(sessions[0]!.queued.length, 102);
+    assertSame(sessions[0]!.record.will, will);
+    assertSame(retained, [record]);
+    assert.deepEqual(await rig.listKeys(), own);
+  }));
+
+Deno.test("Leftovers stay when another node has written what they belong to since they were seen", () =>
+  withState(async (rig) => {
+    const part = ["mqtt_received", "anna", "a", 1];
+    const note = () => {
+      const leftovers = new Leftovers();
+      leftovers.note({ key: ["mqtt_sessions", "anna", "a"], versionstamp: null }, [part]);
+      return leftovers;
+    };
+    const seen = note();
+    await rig.state.write([[session(ANNA), { kind: "received", owner: ANNA, packetId: 1, isKept: true }]]);
+    await seen.remove(rig.kv);
+    assert.equal((await rig.listKeys()).length, 2);
+    await rig.kv.delete(["mqtt_sessions", "anna", "a"]);
+    await note().remove(rig.kv);
+    assert.deepEqual(await rig.listKeys(), []);
+  }));
+
+Deno.test("A large body that replaces another is the old or the new one wherever a process dies, never a mixture", () =>
+  withState(async (rig) => {
+    const before = publication("t", bytes(200_000, 1));
+    const after = publication("t", bytes(250_000, 2));
+    const write: SingleWrite = {
+      kind: "retained",
+      topic: "t",
+      record: after,
+      replacedBytes: publicationBytes(before),
+    };
+    const seen: string[] = [];
+    // Five new chunks, the record, four old chunks.
+    for (let died = 1; died <= 5 + 1 + 4; died++) {
+      await rig.state.write([
+        [retain("t", null, publicationBytes(after))],
+        [retain("t", before)],
+      ]);
+      const standing = new StandingChunks();
+      const { key, value } = await rig.kv.get<Bearer>(["retained", "t"]);
+      standing.set(key, chunksOf(value!));
+      // Each change in a commit of its own, up to the one after which the process died.
+      for (const change of changesOf(write, standing).slice(0, died)) {
+        const commits = new KvCommits(rig.kv);
+        await commits.add([change]);
+        await commits.flush();
+      }
+      const { retained } = await rig.state.load();
+      assert.equal(retained.length, 1);
+      const isNew = retained[0]!.payload.length === after.payload.length;
+      assertSame(retained[0], isNew ? after : before);
+      seen.push(isNew ? "new" : "old");
+      assert.equal((await rig.listKeys()).length, isNew ? 6 : 5, "load leaves nothing of the other");
+    }
+    assert.deepEqual(seen, [...Array(5).fill("old"), ...Array(5).fill("new")]);
+  }));
+
+Deno.test("What was written is there after kill -9", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "hearth-mqtt-state-" });
+  const path = `${folder}/kv.sqlite3`;
+  const program = `
+    import { openKv } from ${JSON.stringify(new URL("../store/kv.ts", import.meta.url).href)};
+    import { createLog } from ${JSON.stringify(new URL("../log.ts", import.meta.url).href)};
+    const log = createLog({ level: "error", format: "text" });
+    const kv = await openKv({ kvPath: Deno.args[0], kvUrl: null, log });
+    const owner = { userId: "anna", clientId: "a" };
+    const record = { expirySeconds: 60, disconnectedAtMs: null, will: null };
+    await kv.mqtt.write([[{ kind: "session", owner, record }]]);
+    for (let seq = 1;; seq++) {
+      const publication = { topic: "t", payload: new Uint8Array(seq % 5 === 0 ? 100_000 : 20).fill(seq), qos: 2,
+        retain: false, properties: new Uint8Array(), expiresAtMs: null };
+      await kv.mqtt.write([[{ kind: "queued", owner, seq, replacedBytes: 0, record: { qos: 2, packetId: seq,
+        isReleased: false, retain: false, subscriptionIds: [], publication } }]]);
+      Deno.stdout.writeSync(new TextEncoder().encode(seq + "\\n"));
+    }`;
+  await Deno.writeTextFile(`${folder}/program.ts`, program);
+  try {
+    for (const enough of [3, 40]) {
+      const child = new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "--no-check", "--unstable-kv", `${folder}/program.ts`, path],
+        stdout: "piped",
+      }).spawn();
+      let said = "";
+      let isKilled = false;
+      for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+        said += text;
+        if (isKilled || said.split("\n").length <= enough) continue;
+        // It writes on meanwhile: it dies in the middle of whatever it does.
+        child.kill("SIGKILL");
+        isKilled = true;
+      }
+      assert.equal((await child.status).signal, "SIGKILL");
+      const last = Number(said.slice(0, said.lastIndexOf("\n")).split("\n").at(-1));
+      assert.ok(last >= enough);
+      const kv = await openKv({ kvPath: path, kvUrl: null, log: quietLog() });
+      try {
+        assert.equal((await kv.mqtt.load()).sessions.length, 1);
+        const found = await kv.mqtt.listQueued(ANNA);
+        assert.ok(found.length === last || found.length === last + 1, `${found.length} of ${last}`);
+        for (const [i, { seq, record }] of found.entries()) {
+          assert.equal(seq, i + 1);
+          const size = seq % 5 === 0 ? 100_000 : 20;
+          assertSame(record.publication!.payload, new Uint8Array(size).fill(seq));
+        }
+        await kv.mqtt.write([[{ kind: "forget", owner: ANNA }]]);
+      } finally {
+        kv.close();
+      }
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
