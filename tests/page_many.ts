@@ -35,13 +35,9 @@ export function testMany(rig: Rig): void {
   Deno.test("A thousand messages scroll without gaps, with few of them drawn, and what is in sight stays where it is", async () => {
     await using anna = await rig.openAs("Anna");
     await using ben = await rig.openAs("Ben");
-    const client = await rig.openClient(ben.userId);
-    try {
-      const numbers = Array.from({ length: MESSAGES }, (_, i) => i + 1);
-      await Promise.all(numbers.map((number) => client.send(single(anna.userId), textOf(number))));
-    } finally {
-      client.close();
-    }
+    await using client = await rig.openClient(ben.userId);
+    const all = Array.from({ length: MESSAGES }, (_, i) => i + 1);
+    await Promise.all(all.map((number) => client.send(single(anna.userId), textOf(number))));
     const { page } = anna;
     await row(page, "Ben").getByRole("img", { name: `${MESSAGES} unread` }).waitFor();
     await row(page, "Ben").click();
@@ -98,13 +94,9 @@ export function testMany(rig: Rig): void {
     const names = Array.from({ length: CHATS }, (_, i) => `Friend ${i + 1}`);
     const ids = names.map((_, i) => `friend-${i + 1}`);
     for (const [i, name] of names.entries()) await rig.createUser(ids[i]!, name);
-    const client = await rig.openClient(anna.userId);
-    try {
-      for (const id of ids) void client.send(single(id), `hello ${id}`);
-      await client.send(single(anna.userId), "a note to myself");
-    } finally {
-      client.close();
-    }
+    await using client = await rig.openClient(anna.userId);
+    for (const id of ids) void client.send(single(id), `hello ${id}`);
+    await client.send(single(anna.userId), "a note to myself");
     const { page } = anna;
     await page.reload();
     await row(page, "a note to myself").waitFor();
@@ -117,12 +109,8 @@ export function testMany(rig: Rig): void {
     await page.getByText("Friend 1", { exact: true }).waitFor();
     assert.ok(await list.locator("li").count() <= MAX_ROWS);
 
-    const friend = await rig.openClient("friend-1");
-    try {
-      await friend.send(single(anna.userId), "good to hear from you");
-    } finally {
-      friend.close();
-    }
+    await using friend = await rig.openClient("friend-1");
+    await friend.send(single(anna.userId), "good to hear from you");
     await list.evaluate((element) => element.scrollTop = 0);
     await list.locator("li").first().getByText("good to hear from you").waitFor();
     await row(page, "good to hear from you").getByRole("img", { name: "1 unread" }).waitFor();

@@ -94,15 +94,32 @@ export class Rig {
     await this.#administer("/admin/user/create", { userId, name: userId, displayName });
   }
 
-  /** Another device of a user, without a page: for sending much in a short time. */
-  async openClient(userId: string): Promise<HearthClient> {
+  /** Another device of a user, without a page: for sending much in a short time. Its end waits for its sockets. */
+  async openClient(userId: string): Promise<HearthClient & AsyncDisposable> {
     const clientId = `client-${crypto.randomUUID()}`;
     const login = { userId, clientId, platform: 2 };
     const { token } = await this.#administer("/admin/user/get_token", login) as { token: string };
-    const client = connect({ url: `ws://127.0.0.1:${this.port}/mqtt`, userId, clientId, token });
+    const closed: Promise<unknown>[] = [];
+    const client = connect({
+      url: `ws://127.0.0.1:${this.port}/mqtt`,
+      userId,
+      clientId,
+      token,
+      WebSocket: class extends WebSocket {
+        constructor(url: string, protocols: string[]) {
+          super(url, protocols);
+          closed.push(new Promise((resolve) => this.addEventListener("close", resolve)));
+        }
+      },
+    });
     client.open();
     await client.online();
-    return client;
+    return Object.assign(client, {
+      [Symbol.asyncDispose]: async () => {
+        client.close();
+        await Promise.all(closed);
+      },
+    });
   }
 
   async #administer(path: string, body: unknown): Promise<unknown> {
