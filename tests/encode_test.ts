@@ -154,6 +154,7 @@ Deno.test("CONNACK says that there is no session, and to 5.0 what may be counted
   assert.deepEqual({ ...read!.properties }, {
     receiveMaximum: limits.maxInflightIn,
     maximumPacketSize: limits.maxPacketBytes,
+    topicAliasMaximum: limits.maxTopicAliases,
     retainAvailable: false,
     subscriptionIdentifiersAvailable: false,
     sharedSubscriptionAvailable: false,
