@@ -133,8 +133,8 @@ export const BROKER_SETTINGS: readonly Setting[] = [
     1024,
     16,
     65_535,
-    "Bytes of a topic filter, and of a topic name",
-    "主题过滤器与主题名的最大字节数",
+    "Bytes of a topic filter",
+    "主题过滤器的最大字节数",
   ),
   number(
     "MAX_TOPIC_ALIASES",

@@ -22,7 +22,7 @@ export interface BrokerLimits {
   readonly maxSubscriptions: number;
   /** Levels of a topic filter. */
   readonly maxTopicLevels: number;
-  /** Of a topic filter and of a topic name, in UTF-8. */
+  /** Of a topic filter, in UTF-8. */
   readonly maxFilterBytes: number;
   /** Of a client identifier, in UTF-8. */
   readonly maxClientIdBytes: number;

@@ -1,36 +1,29 @@
 /**
- * 5.0 reason codes this server sends or acts on. 3.1.1 has none for a running connection: there the socket just closes.
+ * 5.0 reason codes this server sends. 3.1.1 has none for a running connection: there the socket just closes.
  *
  * Source: MQTT Version 5.0, section 2.4.
  */
 export const REASONS = {
   success: 0x00,
-  disconnectWithWill: 0x04,
-  noMatchingSubscribers: 0x10,
   noSubscriptionExisted: 0x11,
   unspecified: 0x80,
   malformedPacket: 0x81,
   protocolError: 0x82,
-  implementationSpecific: 0x83,
   unsupportedVersion: 0x84,
   clientIdInvalid: 0x85,
   badCredentials: 0x86,
   notAuthorized: 0x87,
   serverUnavailable: 0x88,
-  serverBusy: 0x89,
   banned: 0x8a,
   serverShuttingDown: 0x8b,
   badAuthenticationMethod: 0x8c,
   keepAliveTimeout: 0x8d,
   takenOver: 0x8e,
   topicFilterInvalid: 0x8f,
-  topicNameInvalid: 0x90,
-  packetIdInUse: 0x91,
   packetIdNotFound: 0x92,
   receiveMaximumExceeded: 0x93,
   topicAliasInvalid: 0x94,
   packetTooLarge: 0x95,
-  messageRateTooHigh: 0x96,
   quotaExceeded: 0x97,
   administrativeAction: 0x98,
   payloadFormatInvalid: 0x99,

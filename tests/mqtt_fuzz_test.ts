@@ -27,34 +27,13 @@ import {
 } from "./mqtt_bytes.ts";
 import { RawClient, within } from "./mqtt_client.ts";
 import { startServer } from "./server.ts";
+import { Dice } from "./dice.ts";
 
 const { limits } = readConfig({});
 /** Set it to the seed that was printed to see the same again. */
 const SEED = Number(Deno.env.get("HEARTH_FUZZ_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 const IN_PROCESS = 20_000;
 const OVER_TCP = 2_000;
-
-/** Random numbers that can be had again. Source: mulberry32 by Tommy Ettinger, in the public domain. */
-class Dice {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed;
-  }
-
-  /** 0 … sides - 1. */
-  roll(sides: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % sides;
-  }
-
-  pick<T>(values: readonly T[]): T {
-    return values[this.roll(values.length)]!;
-  }
-}
 
 /** Well-formed packets of every type a client sends. */
 function wellFormed(level: ProtocolLevel): Uint8Array[] {
