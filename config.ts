@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { choice, flag, integer, list, parseRateLimits, type Setting } from "./setting.ts";
+import { choice, flag, integer, list, openTopicFilter, parseRateLimits, type Setting } from "./setting.ts";
 import { SETTINGS } from "./settings.ts";
 
 /** The environment as the program sees it; an empty value counts as unset. */
@@ -48,6 +48,10 @@ export interface Config {
   readonly mqttTls: { readonly port: number; readonly cert: string; readonly key: string } | null;
   /** The WebSocket listener with a port of its own; null: none; 0: any free port. */
   readonly mqttWsPort: number | null;
+  /** Whether clients without a login may connect. */
+  readonly brokerAnonymous: boolean;
+  /** Topic filters that every connected client may publish and subscribe to. */
+  readonly openTopics: readonly string[];
   readonly messageShards: number;
   readonly drainSeconds: number;
   /** `off`, or what differs from the built-in limit of a command. */
@@ -78,6 +82,12 @@ export interface ConnectionLimits {
   readonly maxClientIdBytes: number;
   readonly maxKeepAliveSeconds: number;
   readonly maxTopicAliases: number;
+  readonly maxSessionExpirySeconds: number;
+  readonly maxPersistentSessions: number;
+  readonly maxQueuedMessages: number;
+  readonly maxQueuedBytes: number;
+  readonly maxRetainedPerFilter: number;
+  readonly maxRetainedBytes: number;
   readonly maxWaitingBytes: number;
   readonly stalledSeconds: number;
   readonly idleTimeoutSeconds: number;
@@ -186,6 +196,12 @@ export function readConfig(env: Env): Config {
     `MQTT over TLS needs MQTT_TLS_PORT, MQTT_TLS_CERT and MQTT_TLS_KEY; not set: ${unset.join(", ")}.`,
   );
 
+  const brokerAnonymous = read("BROKER_ANONYMOUS", flag, false);
+  require(
+    !(production && brokerAnonymous),
+    "BROKER_ANONYMOUS=true lets anybody in without a login, which production refuses. Leave it out.",
+  );
+
   return {
     mode,
     port: count("PORT"),
@@ -207,6 +223,8 @@ export function readConfig(env: Env): Config {
       ? null
       : { port: tls.port, cert: tls.cert, key: tls.key },
     mqttWsPort: read<number | null>("MQTT_WS_PORT", integer(0, 65_535), null),
+    brokerAnonymous,
+    openTopics: read("OPEN_TOPICS", list(openTopicFilter), []),
     messageShards: count("MESSAGE_SHARDS"),
     drainSeconds: count("DRAIN_SECONDS"),
     rateLimits: read("RATE_LIMITS", parseRateLimits, new Map<string, RateLimit>()),
@@ -230,6 +248,12 @@ export function readConfig(env: Env): Config {
       maxClientIdBytes: count("MAX_CLIENT_ID_BYTES"),
       maxKeepAliveSeconds: count("MAX_KEEP_ALIVE_SECONDS"),
       maxTopicAliases: count("MAX_TOPIC_ALIASES"),
+      maxSessionExpirySeconds: count("MAX_SESSION_EXPIRY_SECONDS"),
+      maxPersistentSessions: count("MAX_PERSISTENT_SESSIONS"),
+      maxQueuedMessages: count("MAX_QUEUED_MESSAGES"),
+      maxQueuedBytes: count("MAX_QUEUED_BYTES"),
+      maxRetainedPerFilter: count("MAX_RETAINED_PER_FILTER"),
+      maxRetainedBytes: count("MAX_RETAINED_BYTES"),
       maxWaitingBytes: count("MAX_WAITING_BYTES"),
       stalledSeconds: count("STALLED_SECONDS"),
       idleTimeoutSeconds: count("IDLE_TIMEOUT_SECONDS"),

@@ -131,7 +131,7 @@ export async function boot(config: Config, options: BootOptions): Promise<Hearth
     let server: Deno.HttpServer<Deno.NetAddr> | null = null;
     // Sockets are the broker's to close, so HTTP is closed after it.
     closing.add("HTTP", () => server === null ? undefined : closeServer(server));
-    const broker = await step("broker ready", () => new Broker({ ...config, im, log }));
+    const broker = await step("broker ready", () => Broker.open({ ...config, im, log }));
     closing.add("broker", () => broker.drain(config.drainSeconds));
     await options.page;
 

@@ -58,6 +58,17 @@ export function list<T>(parse: (text: string) => T | null): (text: string) => re
   };
 }
 
+/** A topic filter that may be open to everybody: a valid one that does not begin in `im/`, `me/` or `$`. */
+export function openTopicFilter(text: string): string | null {
+  const levels = text.split("/");
+  const isValid = text !== "" && !text.includes("\0") && text.isWellFormed() &&
+    new TextEncoder().encode(text).length <= 65_535 &&
+    levels.every((level, i) =>
+      level === "+" || (level === "#" && i === levels.length - 1) || !/[+#]/.test(level) // [MQTT-4.7.1-1..2]
+    );
+  return isValid && levels[0] !== "im" && levels[0] !== "me" && !text.startsWith("$") ? text : null;
+}
+
 /** `off`, or `command=burst/perSecond` separated by commas. */
 export function parseRateLimits(
   text: string,

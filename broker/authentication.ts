@@ -1,20 +1,22 @@
 import { authenticateConnect, type Im, ImError, type Login } from "../im/mod.ts";
 import type { Log } from "../log.ts";
-import type { ConnectRefusal } from "./connect.ts";
+import { type ConnectRefusal, isAnonymous } from "./connect.ts";
 import type { ConnectPacket } from "./packet.ts";
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
- * Who a CONNECT comes from, by the IM token in its password or by the login cookie of its page; or why it is refused.
- * Never rejects.
+ * Who a CONNECT comes from, by the IM token in its password or by the login cookie of its page; null for an anonymous
+ * client where those are allowed; or why it is refused. Never rejects.
  */
 export async function authenticate(
   im: Im,
   log: Log,
-  { userName, clientId, password }: ConnectPacket,
-  appToken: string | null,
-): Promise<Login | ConnectRefusal> {
+  connect: ConnectPacket,
+  { appToken, allowsAnonymous }: { readonly appToken: string | null; readonly allowsAnonymous: boolean },
+): Promise<Login | null | ConnectRefusal> {
+  if (allowsAnonymous && isAnonymous(connect)) return null;
+  const { userName, clientId, password } = connect;
   if (userName === null || (password === null && appToken === null)) return "bad-credentials";
   let token: string | null = null;
   try {

@@ -2,13 +2,17 @@ import type { Caller, Im, Login, Notice } from "../im/mod.ts";
 import type { Log } from "../log.ts";
 import { type AdmissionRefusal, Admissions, type Peer } from "./admission.ts";
 import { authenticate } from "./authentication.ts";
+import type { BrokerStats } from "./broker_stats.ts";
 import type { ByteStream } from "./byte_stream.ts";
-import type { ConnectRefusal } from "./connect.ts";
+import type { ConnectRefusal, ConnectRules } from "./connect.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { Delivery } from "./delivery.ts";
+import { closeBySteps } from "./drain.ts";
 import { Flusher } from "./flusher.ts";
+import { Journal } from "./journal.ts";
 import type { BrokerLimits } from "./limits.ts";
 import { OpenStreams } from "./open_streams.ts";
+import { OpenTopics } from "./open_topics.ts";
 import type { ConnectPacket } from "./packet.ts";
 import { PeerLog } from "./peer_log.ts";
 import { Presence } from "./presence.ts";
@@ -17,8 +21,13 @@ import type { RateLimit } from "./rate_limits.ts";
 import { Registry } from "./registry.ts";
 import type { Reply } from "./reply.ts";
 import { Requests } from "./requests.ts";
+import { RetainedMessages } from "./retained.ts";
+import { Router } from "./router.ts";
+import type { SessionRules } from "./session.ts";
+import { Sessions } from "./sessions.ts";
 import { TcpListener } from "./tcp_listener.ts";
 import { TlsListener, type TlsListenerOptions } from "./tls_listener.ts";
+import { TopicAccess } from "./topic_access.ts";
 import { WebSocketStream } from "./web_socket_stream.ts";
 import { WsListener, type WsListenerOptions } from "./ws_listener.ts";
 
@@ -32,42 +41,16 @@ export interface BrokerOptions {
   readonly limits: BrokerLimits;
   /** Requests per user, client and command where they differ from the built-in limits; `off` for no limits. */
   readonly rateLimits: "off" | ReadonlyMap<string, RateLimit>;
-}
-
-/** Counters since the start, and what is now. */
-export interface BrokerStats {
-  /** Open connections with a good CONNECT, now. */
-  readonly connections: number;
-  /** Connections without one, now. */
-  readonly unauthenticated: number;
-  /** Users with at least one connection, now. */
-  readonly users: number;
-  /** Connections taken. */
-  readonly accepted: number;
-  /** CONNECTs that failed for the client's own fault. */
-  readonly failedConnects: number;
-  /** Connections closed because their peer broke MQTT. */
-  readonly protocolErrors: number;
-  /** Connections closed because they did not read. */
-  readonly cutOff: number;
-  /** Connections closed because their client came again. */
-  readonly takenOver: number;
-  /** Requests through every door. */
-  readonly requests: number;
-  /** Requests that were refused. */
-  readonly refusals: number;
-  /** Events handed to connections. */
-  readonly events: number;
+  /** Whether clients without a login may connect; they may use open topics only. */
+  readonly brokerAnonymous: boolean;
+  /** Topic filters that every connected client may publish and subscribe to. */
+  readonly openTopics: readonly string[];
 }
 
 /** How often connections are looked over for what is late, in milliseconds. */
 const TICK_MS = 1_000;
 /** How often sockets that take no more are looked at. */
 const RETRY_MS = 20;
-/** How often a drain closes some. */
-const DRAIN_STEP_MS = 50;
-/** Open requests of a connection may take so long at a drain, beyond its seconds. */
-const DRAIN_PATIENCE_MS = 10_000;
 /** How long peers may take at a drain to close their side of what we have closed. */
 const DRAIN_CLOSE_MS = 2_500;
 
@@ -82,6 +65,11 @@ export class Broker {
   readonly #delivery = new Delivery(this.#registry);
   readonly #presence: Presence;
   readonly #peerLog: PeerLog;
+  readonly #journal: Journal;
+  readonly #retained: RetainedMessages;
+  readonly #router: Router;
+  readonly #sessions: Sessions;
+  readonly #sessionCounts = { dropped: 0 };
   readonly #connections = new Set<Connection>();
   readonly #paused = new Set<Connection>();
   readonly #listeners: { close(): void }[] = [];
@@ -100,24 +88,58 @@ export class Broker {
     takenOver: 0,
   };
 
-  /** Makes a broker that listens nowhere yet. */
-  constructor(options: BrokerOptions) {
-    this.#im = options.im;
-    this.#log = options.log;
-    this.#limits = options.limits;
-    this.#admissions = new Admissions(options.limits);
+  private constructor(options: BrokerOptions) {
+    const { im, log, limits } = options;
+    this.#im = im;
+    this.#log = log;
+    this.#limits = limits;
+    this.#admissions = new Admissions(limits);
     this.#requests = new Requests({ ...options, notify: (notices) => this.notify(notices) });
-    this.#presence = new Presence(options.im.store.kv, options.log);
-    this.#peerLog = new PeerLog(options.log);
-    this.#host = this.#makeHost();
+    this.#presence = new Presence(im.store.kv, log);
+    this.#peerLog = new PeerLog(log);
+    const { mqtt } = im.store.kv;
+    this.#journal = new Journal((units) => mqtt.write(units), log);
+    const openTopics = new OpenTopics(options.openTopics);
+    this.#retained = new RetainedMessages(limits, openTopics);
+    this.#router = new Router(this.#retained, this.#journal);
+    const rules = [false, true].map((isAnonymous): SessionRules => ({
+      limits,
+      access: new TopicAccess(openTopics, limits, isAnonymous),
+      counts: this.#sessionCounts,
+    }));
+    const rulesFor = (isAnonymous: boolean) => rules[isAnonymous ? 1 : 0]!;
+    this.#sessions = new Sessions({
+      ...{ limits, log, router: this.#router, journal: this.#journal, state: mqtt },
+      rulesFor: (userId) => rulesFor(userId === ""),
+    });
+    this.#host = this.#makeHost({
+      allowsAnonymous: options.brokerAnonymous,
+      hasOpenTopics: !openTopics.isEmpty,
+      accessFor: (isAnonymous) => rulesFor(isAnonymous).access,
+    });
   }
 
-  #makeHost(): ConnectionHost {
+  /** Makes a broker with the sessions and retained messages that were stored; it listens nowhere yet. */
+  static async open(options: BrokerOptions): Promise<Broker> {
+    const broker = new Broker(options);
+    const { sessions, retained } = await options.im.store.kv.mqtt.load();
+    for (const publication of retained) broker.#retained.set(publication);
+    broker.#sessions.restore(sessions, Date.now());
+    broker.#tickedAtMs = performance.now();
+    broker.#ticker = setInterval(() => broker.#tick(), TICK_MS);
+    return broker;
+  }
+
+  #makeHost(rules: Omit<ConnectRules, "limits"> & { readonly hasOpenTopics: boolean }): ConnectionHost {
     return {
+      ...rules,
       limits: this.#limits,
       flusher: new Flusher(),
-      authenticate: (connect, appToken) => this.#authenticate(connect, appToken),
-      register: (connection, login) => this.#register(connection, login),
+      router: this.#router,
+      journal: this.#journal,
+      sessions: this.#sessions,
+      authenticate: (connect, appToken) => this.#authenticate(connect, appToken, rules.allowsAnonymous),
+      register: (connection) => this.#register(connection),
       perform: (caller, command, body, answer) => this.#requests.perform(caller, command, body, answer),
       connectFailed: (connection) => {
         this.#counts.failedConnects++;
@@ -132,8 +154,7 @@ export class Broker {
       cutOff: (connection) => {
         this.#counts.cutOff++;
         this.#log.debug("slow connection cut off", {
-          userId: connection.login?.userId,
-          clientId: connection.login?.clientId,
+          ...connection.owner,
         });
       },
       closed: (connection) => this.#closed(connection),
@@ -247,34 +268,39 @@ export class Broker {
     const admission = this.#admissions.admit(stream.peer, Date.now());
     const connection = new Connection(stream, { host: this.#host, admission, appToken, nowMs });
     this.#connections.add(connection);
-    if (this.#ticker === undefined) {
-      this.#tickedAtMs = nowMs;
-      this.#ticker = setInterval(() => this.#tick(), TICK_MS);
-    }
     stream.open(connection);
   }
 
-  async #authenticate(connect: ConnectPacket, appToken: string | null): Promise<Login | ConnectRefusal> {
+  async #authenticate(
+    connect: ConnectPacket,
+    appToken: string | null,
+    allowsAnonymous: boolean,
+  ): Promise<Login | null | ConnectRefusal> {
     this.#authenticating++;
     try {
-      return await authenticate(this.#im, this.#log, connect, appToken);
+      return await authenticate(this.#im, this.#log, connect, { appToken, allowsAnonymous });
     } finally {
       this.#authenticating--;
     }
   }
 
-  #register(connection: Connection, login: Login): ConnectRefusal | null {
+  #register(connection: Connection): ConnectRefusal | null {
     if (this.#admissions.isDraining) return "shutting-down";
-    const { userId, clientId } = login;
-    const older = this.#registry.getConnection(userId, clientId);
+    const { login, owner } = connection;
+    const older = this.#sessions.connectionOf(owner!);
     if (older !== null) {
       this.#counts.takenOver++;
       older.close(REASONS.takenOver); // [MQTT-3.1.4-3], 3.1.1 [MQTT-3.1.4-2]
-    } else if (this.#registry.listConnections(userId).length >= this.#limits.maxConnectionsPerUser) {
+    } else if (
+      login !== null &&
+      this.#registry.listConnections(login.userId).length >= this.#limits.maxConnectionsPerUser
+    ) {
       // The newest is refused: closing another one would only make the two take turns.
       return "quota-exceeded"; // [MQTT-3.1.4-2]
     }
     this.#admissions.authenticate(connection.admission);
+    if (login === null) return null;
+    const { userId, clientId } = login;
     this.#registry.add(userId, connection);
     const { node, epoch } = this.#im.store.lease;
     this.#presence.set(userId, clientId, { node, epoch, sinceMs: Date.now() });
@@ -284,15 +310,13 @@ export class Broker {
   #closed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     this.#paused.delete(connection);
-    const { admission, login } = connection;
+    const { admission, login, owner } = connection;
     this.#admissions.close(admission);
     this.#streams.whenClosed(connection.stream, () => this.#admissions.release(admission));
     if (login !== null && this.#registry.delete(login.userId, connection)) {
       this.#presence.set(login.userId, login.clientId, null);
     }
-    if (this.#connections.size > 0) return;
-    clearInterval(this.#ticker);
-    this.#ticker = undefined;
+    if (owner !== null) this.#sessions.detach(owner, connection);
   }
 
   #peerBroke(connection: Connection, error: ProtocolError): void {
@@ -312,6 +336,8 @@ export class Broker {
     // When this process stood still, what the peers sent meanwhile has not been read yet.
     if (lateMs > TICK_MS) { for (const connection of this.#connections) connection.excuse(lateMs); }
     for (const connection of this.#connections) connection.tick(nowMs);
+    this.#sessions.sweep(Date.now());
+    this.#router.expire(Date.now());
   }
 
   #retryPaused(): void {
@@ -333,12 +359,20 @@ export class Broker {
   /** Figures for `/metrics`. */
   stats(): BrokerStats {
     return {
-      connections: this.#registry.connections,
+      connections: this.#connections.size - this.#admissions.unauthenticated,
       unauthenticated: this.#admissions.unauthenticated,
       users: this.#registry.users,
       ...this.#counts,
       ...this.#requests.counts,
       events: this.#delivery.events,
+      sessions: this.#sessions.size,
+      persistentSessions: this.#sessions.persistent,
+      subscriptions: this.#router.subscriptions,
+      published: this.#router.published,
+      delivered: this.#router.delivered,
+      ...this.#sessionCounts,
+      retained: this.#retained.count,
+      retainedBytes: this.#retained.bytes,
     };
   }
 
@@ -352,28 +386,13 @@ export class Broker {
    */
   async drain(seconds: number): Promise<void> {
     this.#admissions.isDraining = true;
+    this.#sessions.isDraining = true;
     for (const listener of this.#listeners) listener.close();
-    const startedAtMs = performance.now();
-    const all = this.#connections.size;
-    const spanMs = seconds * 1_000;
-    while (this.#isBusy) {
-      const passedMs = performance.now() - startedAtMs;
-      const isImpatient = passedMs > spanMs + DRAIN_PATIENCE_MS;
-      const share = spanMs === 0 ? 1 : Math.min(1, passedMs / spanMs);
-      let due = this.#connections.size - Math.floor(all * (1 - share));
-      for (const connection of [...this.#connections]) {
-        if (due <= 0) break;
-        if (connection.requestCount > 0 && !isImpatient) continue;
-        connection.close(REASONS.serverShuttingDown);
-        due--;
-      }
-      if (isImpatient) break;
-      if (this.#isBusy) {
-        await new Promise((resolve) => setTimeout(resolve, DRAIN_STEP_MS));
-      }
-    }
+    await closeBySteps(this.#connections, seconds, () => this.#isBusy);
     clearTimeout(this.#retryTimer);
+    clearInterval(this.#ticker);
     await this.#streams.settled(DRAIN_CLOSE_MS);
     await this.#presence.settled();
+    await this.#journal.settled();
   }
 }

@@ -6,7 +6,8 @@ import { generateConnack, generateOldConnack } from "./codec.ts";
 import type { BrokerLimits } from "./limits.ts";
 import type { ConnectPacket, ProtocolLevel } from "./packet.ts";
 import { REASONS } from "./protocol_error.ts";
-import { REPLY_TOPIC } from "./topic.ts";
+import { byteLength, REPLY_TOPIC } from "./topic.ts";
+import type { TopicAccess } from "./topic_access.ts";
 
 /** Why a CONNECT is refused. */
 export type ConnectRefusal =
@@ -38,18 +39,39 @@ const CODES: { readonly [refusal in ConnectRefusal]: { readonly old: number; rea
 /** A client that takes no larger packets could not even be told what became of its requests. */
 const LEAST_MAX_PACKET_BYTES = 64;
 
-const utf8 = new TextEncoder();
+/** What a CONNECT is measured by. */
+export interface ConnectRules {
+  readonly limits: BrokerLimits;
+  /** Whether clients without a login may connect. */
+  readonly allowsAnonymous: boolean;
+  /** What they, and those with one, may use. */
+  readonly accessFor: (isAnonymous: boolean) => TopicAccess;
+}
+
+/** Whether a client says nothing of who it is. */
+export function isAnonymous({ userName, password }: ConnectPacket): boolean {
+  return userName === null && password === null;
+}
 
 /** Refuses what no credentials can make good; null lets it go on to the login. */
-export function refuseConnect(packet: ConnectPacket, limits: BrokerLimits): ConnectRefusal | null {
-  if (packet.authenticationMethod !== null) return "bad-authentication-method"; // [MQTT-4.12.0-1]
-  // A client here is a login, and a login has an identifier: none can be assigned. [MQTT-3.1.3-8], 3.1.1 [MQTT-3.1.3-9]
-  if (packet.clientId === "") return "client-id-invalid";
-  if (utf8.encode(packet.clientId).length > limits.maxClientIdBytes) return "client-id-invalid"; // [MQTT-3.1.3-5]
-  // A will obeys the rule of a publish, and no topic is open to clients.
-  if (packet.will !== null) return "not-authorized";
-  if (packet.maxPacketBytes < LEAST_MAX_PACKET_BYTES) return "packet-too-large"; // [MQTT-3.1.2-24]
-  if (packet.userName === null) return "bad-credentials";
+export function refuseConnect(packet: ConnectPacket, rules: ConnectRules): ConnectRefusal | null {
+  const { limits, allowsAnonymous, accessFor } = rules;
+  const { authenticationMethod, clientId, will, maxPacketBytes, userName } = packet;
+  if (authenticationMethod !== null) return "bad-authentication-method"; // [MQTT-4.12.0-1]
+  const isGuest = allowsAnonymous && isAnonymous(packet);
+  if (clientId === "") {
+    // A login has an identifier, so none can be assigned; [MQTT-3.1.3-8]
+    // a session that is to last has to be found again. 3.1.1 [MQTT-3.1.3-8] [MQTT-3.1.3-9]
+    if (!isGuest || (packet.level === 4 && !packet.clean)) return "client-id-invalid";
+  } else if (clientId.length > limits.maxClientIdBytes || byteLength(clientId) > limits.maxClientIdBytes) {
+    return "client-id-invalid"; // [MQTT-3.1.3-5]
+  }
+  // A will obeys the rule of a publish.
+  if (will !== null && accessFor(isGuest).refuseTopic(will.publication.topic) !== null) {
+    return "not-authorized";
+  }
+  if (maxPacketBytes < LEAST_MAX_PACKET_BYTES) return "packet-too-large"; // [MQTT-3.1.2-24]
+  if (userName === null && !isGuest) return "bad-credentials";
   return null;
 }
 
@@ -76,20 +98,30 @@ export function keepAliveOf({ level, keepAliveSeconds }: ConnectPacket, limits: 
   return level === 5 && most > 0 && keepAliveSeconds > most ? most : keepAliveSeconds;
 }
 
+/** How a client is let in. */
+export interface Accepted {
+  readonly isSessionPresent: boolean;
+  /** How long its session outlives its connection. */
+  readonly expirySeconds: number;
+  /** The identifier it goes by. */
+  readonly clientId: string;
+  /** Whether there are topics for clients among themselves. */
+  readonly hasOpenTopics: boolean;
+}
+
 /** A CONNACK that accepts, and what a client of 5.0 may count on. */
-export function acceptedConnack(packet: ConnectPacket, limits: BrokerLimits): Uint8Array {
-  if (packet.level === 4) return generateOldConnack(0, false);
+export function acceptedConnack(packet: ConnectPacket, limits: BrokerLimits, accepted: Accepted): Uint8Array {
+  const { isSessionPresent, expirySeconds, clientId, hasOpenTopics } = accepted; // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+  if (packet.level === 4) return generateOldConnack(0, isSessionPresent);
   const keepAlive = keepAliveOf(packet, limits);
-  return generateConnack(REASONS.success, false, {
+  return generateConnack(REASONS.success, isSessionPresent, {
     receiveMaximum: limits.maxInflightIn,
     maximumPacketSize: limits.maxPacketBytes,
-    // Sessions end with their connection: a client that asked for more is told so.
-    ...(packet.sessionExpirySeconds > 0 ? { sessionExpiryInterval: 0 } : {}),
+    ...(packet.sessionExpirySeconds === expirySeconds ? {} : { sessionExpiryInterval: expirySeconds }),
+    ...(packet.clientId === "" ? { assignedClientIdentifier: clientId } : {}), // [MQTT-3.2.2-16]
     ...(keepAlive === packet.keepAliveSeconds ? {} : { serverKeepAlive: keepAlive }), // [MQTT-3.2.2-21]
     ...(limits.maxTopicAliases > 0 ? { topicAliasMaximum: limits.maxTopicAliases } : {}),
-    retainAvailable: false,
-    subscriptionIdentifiersAvailable: false,
-    sharedSubscriptionAvailable: false,
+    ...(hasOpenTopics ? {} : { retainAvailable: false, sharedSubscriptionAvailable: false }),
     ...(packet.wantsResponseInformation ? { responseInformation: REPLY_TOPIC } : {}),
   });
 }

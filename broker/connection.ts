@@ -2,42 +2,41 @@
  * One connection: bytes in, packets through the session, requests into their queue, bytes out.
  */
 
-import { type Caller, ImError, type Login } from "../im/mod.ts";
+import type { Login } from "../im/mod.ts";
+import type { MqttOwner } from "../store/mod.ts";
 import type { Admission } from "./admission.ts";
+import { Attachment, type AttachmentHost, type AttachmentOwner } from "./attachment.ts";
 import type { ByteReceiver, ByteStream } from "./byte_stream.ts";
+import type { ClientConnection } from "./client_session.ts";
 import { CLOSE_CODES, closeCodeOf } from "./close_codes.ts";
-import { acceptedConnack, type ConnectRefusal, keepAliveOf } from "./connect.ts";
+import { acceptedConnack, type ConnectRefusal, type ConnectRules, keepAliveOf } from "./connect.ts";
 import { writeDisconnect } from "./encode.ts";
 import type { Flusher } from "./flusher.ts";
 import { Framing } from "./framing.ts";
 import { type Authenticate, type GoodConnect, Handshake, type RefusedConnect } from "./handshake.ts";
-import type { BrokerLimits } from "./limits.ts";
+import type { Holder } from "./journal.ts";
+import type { Delivery } from "./kept_messages.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
-import { type Outgoing, type OutgoingEvent, replyOutgoing } from "./outgoing.ts";
+import type { OutgoingEvent } from "./outgoing.ts";
+import type { DisconnectPacket } from "./packet.ts";
 import { readPacket } from "./packet_check.ts";
 import { ProtocolError, REASONS } from "./protocol_error.ts";
-import { findRequestId, reasonOf, refusalReply, type Reply } from "./reply.ts";
-import { type RequestOwner, RequestQueue } from "./request_queue.ts";
-import type { Requests } from "./requests.ts";
-import { type Delivered, type Request, Session } from "./session.ts";
-import { NOT_SUBSCRIBED } from "./subscriptions.ts";
-import { replyTopicOf } from "./topic.ts";
+import type { ClaimedSession, Sessions } from "./sessions.ts";
 
 /** Largest reply over MQTT. */
 const MAX_REPLY_BYTES = 128 * 1024;
 /** Room for topic, identifier and properties around a reply. */
 const PUBLISH_ENVELOPE_BYTES = 128;
-/** Requests that cannot start yet may hold so many packets of the largest size. */
-const MAX_WAITING_PACKETS = 64;
 
 /** What a connection needs of its broker. */
-export interface ConnectionHost {
-  readonly limits: BrokerLimits;
+export interface ConnectionHost extends AttachmentHost, ConnectRules {
   readonly flusher: Flusher;
+  readonly sessions: Sessions;
+  /** Whether there are topics for clients among themselves. */
+  readonly hasOpenTopics: boolean;
   readonly authenticate: Authenticate;
-  /** Makes it a connection of its user, closing an older one of the same client; or says why not. */
-  register(connection: Connection, login: Login): ConnectRefusal | null;
-  readonly perform: Requests["perform"];
+  /** Makes it the connection of its client, closing the older one; or says why not. */
+  register(connection: Connection): ConnectRefusal | null;
   /** A CONNECT failed for its own fault. */
   connectFailed(connection: Connection): void;
   /** The peer broke MQTT. */
@@ -51,29 +50,23 @@ export interface ConnectionHost {
   closed(connection: Connection): void;
 }
 
-/** What exists from a good CONNECT on. */
-interface Opened {
-  readonly login: Login;
-  readonly caller: Caller;
-  readonly session: Session;
-  readonly requests: RequestQueue;
-  /** 0: none. */
-  readonly keepAliveMs: number;
-}
-
 /** One client's connection. */
-export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
+export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, ClientConnection, Holder {
   readonly stream: ByteStream;
   readonly admission: Admission;
   readonly #host: ConnectionHost;
   readonly #framing: Framing;
-  readonly #outbox: Outbox;
+  readonly outbox: Outbox;
   /** null from a good CONNECT on. */
   #handshake: Handshake | null;
-  #opened: Opened | null = null;
+  /** Whose connection it is; null before its CONNECT was found good. */
+  #owner: MqttOwner | null = null;
+  #login: Login | null = null;
+  #attachment: Attachment | null = null;
+  /** 0: none. */
+  #keepAliveMs = 0;
   #isClosed = false;
-  /** When the last whole packet arrived. */
-  #heardAtMs: number;
+  heardAtMs: number;
 
   constructor(
     stream: ByteStream,
@@ -90,28 +83,33 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
     this.admission = options.admission;
     this.#host = host;
     this.#framing = new Framing(host.limits.maxPacketBytes);
-    this.#outbox = new Outbox(stream, {
+    this.outbox = new Outbox(stream, {
       flusher: host.flusher,
       owner: this,
       maxBytes: host.limits.maxWaitingBytes,
       nowMs,
     });
     this.#handshake = new Handshake(options.appToken, nowMs);
-    this.#heardAtMs = nowMs;
+    this.heardAtMs = nowMs;
   }
 
-  /** Whose connection it is; null before a good CONNECT. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Whose connection it is; null before its CONNECT was found good. */
+  get owner(): MqttOwner | null {
+    return this.#owner;
+  }
+
+  /** The login of its client; null for an anonymous one, and before its CONNECT was found good. */
   get login(): Login | null {
-    return this.#opened?.login ?? null;
+    return this.#login;
   }
 
-  get caller(): Caller {
-    return this.#opened!.caller;
-  }
-
-  /** Requests that are not answered. */
-  get requestCount(): number {
-    return this.#opened?.requests.size ?? 0;
+  /** Whether requests are not answered, or what was written may not leave yet. */
+  get isBusy(): boolean {
+    return (this.#attachment?.requests.size ?? 0) > 0 || this.outbox.isHeld;
   }
 
   receive(bytes: Uint8Array): void {
@@ -133,7 +131,7 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
   ended(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#outbox.discard();
+    this.outbox.discard();
     this.#drop();
   }
 
@@ -143,12 +141,13 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
       const handshake = this.#handshake;
       if (handshake?.isAuthenticating) return this.#keepForLater(framing);
       if (!framing.next()) break;
-      this.#heardAtMs = nowMs;
-      if (handshake === null) this.#receivePacket(this.#opened!.session);
+      this.heardAtMs = nowMs;
+      if (handshake === null) this.#receivePacket(this.#attachment!);
       else this.#receiveConnect(handshake);
     }
     if (this.#isClosed) return framing.clear();
-    this.#proceed();
+    this.#attachment?.proceed();
+    this.#host.journal.seal();
   }
 
   /** What follows a CONNECT waits for its outcome. */
@@ -160,7 +159,7 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
   }
 
   #receiveConnect(handshake: Handshake): void {
-    const refused = handshake.read(this.#framing, this.#host.limits);
+    const refused = handshake.read(this.#framing, this.#host);
     if (refused !== null) return this.#refuse(refused);
     this.#authenticate(handshake).catch((cause) => this.#fail(cause));
   }
@@ -169,37 +168,44 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
     const outcome = await handshake.authenticate(this.#host.authenticate);
     if (this.#isClosed) return;
     if ("connack" in outcome) return this.#refuse(outcome);
-    const refusal = this.#host.register(this, outcome.login);
-    if (refusal !== null) return this.#refuse(handshake.refuse(refusal));
-    this.#open(outcome);
+    const { connect, login, clientId } = outcome;
+    this.#login = login;
+    this.#owner = { userId: login?.userId ?? "", clientId };
+    const refusal = this.#host.register(this);
+    if (refusal !== null) {
+      this.#owner = this.#login = null;
+      return this.#refuse(handshake.refuse(refusal));
+    }
+    const claimed = await this.#host.sessions.claim(this.#owner, connect, this);
+    if (this.#isClosed) return;
+    if (typeof claimed === "string") return this.#refuse(handshake.refuse(claimed));
+    this.#open(outcome, claimed);
     this.#readPackets(performance.now());
   }
 
-  #open({ connect, login }: GoodConnect): void {
-    const { limits } = this.#host;
+  /** [MQTT-3.1.4-5] [MQTT-3.2.0-1] */
+  #open({ connect, login, clientId }: GoodConnect, { client, isPresent }: ClaimedSession): void {
+    const { limits, sessions, hasOpenTopics, journal } = this.#host;
     this.#handshake = null;
-    this.#opened = {
-      login,
-      caller: {
-        ...login,
-        door: "mqtt",
-        connection: this,
-        maxReplyBytes: Math.max(
-          1,
-          Math.min(MAX_REPLY_BYTES, connect.maxPacketBytes - PUBLISH_ENVELOPE_BYTES),
-        ),
-        order: { generation: 0 },
-      },
-      session: new Session(connect, limits),
-      requests: new RequestQueue(this, MAX_WAITING_PACKETS * limits.maxPacketBytes),
-      keepAliveMs: keepAliveOf(connect, limits) * 1_500, // [MQTT-3.1.2-22], 3.1.1 [MQTT-3.1.2-24]
+    this.#keepAliveMs = keepAliveOf(connect, limits) * 1_500; // [MQTT-3.1.2-22], 3.1.1 [MQTT-3.1.2-24]
+    const caller = login === null ? null : {
+      ...login,
+      door: "mqtt" as const,
+      connection: this,
+      maxReplyBytes: Math.max(1, Math.min(MAX_REPLY_BYTES, connect.maxPacketBytes - PUBLISH_ENVELOPE_BYTES)),
+      order: { generation: 0 },
     };
-    this.#outbox.writer().append(acceptedConnack(connect, limits)); // [MQTT-3.1.4-5]
+    this.#attachment = new Attachment(this.#host, this, client, caller);
+    const expirySeconds = sessions.attach(client, connect, this);
+    const accepted = { isSessionPresent: isPresent, expirySeconds, clientId, hasOpenTopics };
+    this.outbox.writer().append(acceptedConnack(connect, limits, accepted));
+    client.session.outbound.resume(this.outbox.writer());
+    journal.seal();
   }
 
   #refuse({ connack, isClientsFault }: RefusedConnect): void {
     if (isClientsFault) this.#host.connectFailed(this);
-    this.#outbox.writer().append(connack);
+    this.outbox.writer().append(connack);
     this.#end(CLOSE_CODES.policy);
   }
 
@@ -208,108 +214,48 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
     this.#handshake?.noteEndedLogin(loginId);
   }
 
-  #receivePacket(session: Session): void {
+  #receivePacket(attachment: Attachment): void {
     const { bytes, packetStart, bodyStart, packetEnd } = this.#framing;
-    const packet = readPacket(bytes, packetStart, bodyStart, packetEnd, session.level);
-    const effect = session.receive(packet, this.#outbox.writer());
-    if (effect === null) return;
-    switch (effect.type) {
-      case "request":
-        return this.#request(effect.request);
-      case "progress":
-        this.#outbox.progressAtMs = this.#heardAtMs;
-        return;
-      case "disconnect":
-        this.#end(CLOSE_CODES.normal);
-    }
+    const { level } = attachment.client.session;
+    const packet = readPacket(bytes, packetStart, bodyStart, packetEnd, level);
+    const goodbye = attachment.receive(packet, Date.now());
+    this.#host.journal.seal();
+    if (goodbye !== null) this.#leave(attachment, goodbye);
   }
 
-  #request(request: Request): void {
-    const { requests } = this.#opened!;
-    const { maxInflightIn } = this.#host.limits;
-    // More of QoS 1 and 2 cannot be: the session sees to it.
-    if (request.qos > 0 || requests.size < maxInflightIn) return requests.push(request);
-    if (!this.#outbox.hasRoom) return; // who does not read gets no refusals either: they would pile up
-    const refusal = new ImError("request/too-often", `More than ${maxInflightIn} requests wait.`, {
-      retryAfterMs: 1_000,
-    });
-    this.finish(request, refusalReply(findRequestId(request.body), request.command, refusal));
-  }
-
-  get hasRoom(): boolean {
-    return this.#isClosed || (this.#outbox.hasRoom && this.#opened!.session.waitingReplies === 0);
-  }
-
-  start(command: string, body: Uint8Array, answer: (reply: Reply) => void): Promise<void> | null {
-    return this.#host.perform(this.caller, command, body, answer);
-  }
-
-  finish(request: Request, reply: Reply | null): void {
-    if (this.#isClosed) return;
-    const { session } = this.#opened!;
-    const reason = reply === null ? REASONS.notAuthorized : reasonOf(reply);
-    session.acknowledge(request, reason, reply?.code ?? 0, this.#outbox.writer());
-    if (reply === null) return;
-    const topic = replyTopicOf(request.responseTopic);
-    const qos = session.replyQos(topic);
-    if (qos === NOT_SUBSCRIBED) return;
-    const { correlationData, command } = request;
-    const sent = this.#deliver(replyOutgoing(topic, correlationData, reply.text), qos, false);
-    if (sent !== "too-large") return;
-    const refusal = new ImError("message/too-large", "The answer is larger than your Maximum Packet Size.");
-    const { text } = refusalReply(reply.requestId, command, refusal);
-    this.#deliver(replyOutgoing(topic, correlationData, text), qos, false);
+  #leave({ client }: Attachment, goodbye: DisconnectPacket): void {
+    this.#host.sessions.disconnect(client, goodbye);
+    this.#end(CLOSE_CODES.normal); // [MQTT-3.14.4-1]
   }
 
   /** Sends an event to `me/inbox`, if the client subscribed to it. */
   deliver(event: OutgoingEvent): void {
-    if (this.#isClosed) return;
-    if (!this.#opened!.requests.holdBehindReplies(event)) this.writeEvent(event);
+    if (!this.#isClosed) this.#attachment?.deliver(event);
   }
 
-  writeEvent(event: OutgoingEvent): void {
-    if (this.#isClosed) return;
-    const qos = this.#opened!.session.inboxQos;
-    if (qos === NOT_SUBSCRIBED) return;
-    // Without a shorter form it is left out: the client said that it takes no such packets. [MQTT-3.1.2-25]
-    if (this.#deliver(event, qos, true) === "too-large" && event.shorten !== null) {
-      this.#deliver({ ...event, tail: event.shorten() }, qos, true);
-    }
+  publish(delivery: Delivery): void {
+    if (!this.#isClosed) this.#attachment!.publish(delivery);
   }
 
-  #deliver(outgoing: Outgoing, qos: number, isCounted: boolean): Delivered {
-    const { session } = this.#opened!;
-    const isFirst = !session.hasWaiting;
-    const outbox = this.#outbox;
-    const delivered = session.deliver(outgoing, qos, isCounted, outbox.hasRoom, outbox.writer());
-    if (delivered === "waiting") {
-      if (isFirst) outbox.progressAtMs = performance.now();
-      if (session.waitingBytes > this.#host.limits.maxWaitingBytes) this.overflowed();
-    }
-    return delivered;
+  hold(): void {
+    this.outbox.hold(this.#host.journal.hold(this));
+  }
+
+  stored(batch: number): void {
+    this.outbox.stored(batch, performance.now());
   }
 
   get hasWaiting(): boolean {
-    return this.#opened !== null && (this.#opened.session.hasWaiting || this.#opened.requests.size > 0);
+    return this.#attachment?.hasWaiting === true;
   }
 
   proceed(): void {
     try {
-      this.#proceed();
+      this.#attachment?.proceed();
+      this.#host.journal.seal();
     } catch (error) {
       this.#fail(error);
     }
-  }
-
-  /** Moves what waits into the outbox, as far as window and socket have room; then requests may have room too. */
-  #proceed(): void {
-    if (this.#opened === null) return;
-    const { session, requests } = this.#opened;
-    if (session.hasWaiting && this.#outbox.hasRoom) {
-      const writer = this.#outbox.writer();
-      session.release(writer.length + this.#outbox.room, writer);
-    }
-    if (requests.size > 0) requests.pump();
   }
 
   paused(): void {
@@ -324,24 +270,24 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
 
   /** Looks after a connection whose socket takes no more; whether it still does not. */
   retry(nowMs: number): boolean {
-    return this.#outbox.retry(nowMs);
+    return this.outbox.retry(nowMs);
   }
 
   /** Time goes by: closes what is late. */
   tick(nowMs: number): void {
     if (this.#isClosed) return;
     const { connectTimeoutSeconds, stalledSeconds } = this.#host.limits;
-    if (this.#opened === null) {
+    if (this.#attachment === null) {
       const startedAtMs = this.#handshake!.startedAtMs;
       if (nowMs - startedAtMs > connectTimeoutSeconds * 1_000) this.#end(CLOSE_CODES.policy);
       return;
     }
-    const { keepAliveMs, session } = this.#opened;
-    if (keepAliveMs > 0 && nowMs - this.#heardAtMs > keepAliveMs) {
+    const { outbound } = this.#attachment.client.session;
+    if (this.#keepAliveMs > 0 && nowMs - this.heardAtMs > this.#keepAliveMs) {
       this.close(REASONS.keepAliveTimeout);
     } else if (
-      (this.#outbox.isPaused || session.hasWaiting) &&
-      nowMs - this.#outbox.progressAtMs > stalledSeconds * 1_000
+      (this.outbox.isPaused || outbound.hasWaiting) && !this.outbox.isHeld &&
+      nowMs - this.outbox.progressAtMs > stalledSeconds * 1_000
     ) {
       this.overflowed();
     }
@@ -350,20 +296,20 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
   /** The whole process stood still for so long: nobody is late because of that. */
   excuse(ms: number): void {
     if (this.#handshake !== null) this.#handshake.startedAtMs += ms;
-    this.#heardAtMs += ms;
-    this.#outbox.progressAtMs += ms;
+    this.heardAtMs += ms;
+    this.outbox.progressAtMs += ms;
   }
 
   /** Ends the requests that have not started: their login is over. */
   forgetRequests(): void {
-    this.#opened?.requests.clear();
+    this.#attachment?.requests.clear();
   }
 
   /** Closes it: 5.0 is told why. What has been written still goes out. */
   close(reason: number, code = closeCodeOf(reason)): void {
     if (this.#isClosed) return;
     // A server says DISCONNECT only behind a CONNACK. [MQTT-3.14.0-1]
-    if (this.#opened?.session.level === 5) writeDisconnect(this.#outbox.writer(), reason);
+    if (this.#attachment?.client.session.level === 5) writeDisconnect(this.outbox.writer(), reason);
     this.#end(code);
   }
 
@@ -378,7 +324,7 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
     if (this.#handshake !== null) {
       this.#host.connectFailed(this);
       const connack = this.#handshake.connackFor(error.reason);
-      if (connack !== null) this.#outbox.writer().append(connack);
+      if (connack !== null) this.outbox.writer().append(connack);
     }
     this.close(error.reason, code);
   }
@@ -386,7 +332,7 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
   #end(code: number): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#outbox.close();
+    this.outbox.close();
     this.stream.close(code);
     this.#drop();
   }
@@ -394,7 +340,7 @@ export class Connection implements ByteReceiver, OutboxOwner, RequestOwner {
   #drop(): void {
     this.#framing.clear();
     // Requests received before the end are still carried out; their answers reach nobody.
-    this.#opened?.requests.pump();
+    this.#attachment?.requests.pump();
     this.#host.closed(this);
   }
 }

@@ -99,6 +99,17 @@ export function writePublication(
   return start;
 }
 
+/** Subscription Identifier properties, one behind the other; empty for none. */
+export function encodeSubscriptionIds(subscriptionIds: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(5 * subscriptionIds.length);
+  let at = 0;
+  for (const subscriptionId of subscriptionIds) {
+    bytes[at++] = PROPERTIES.subscriptionIdentifier;
+    at = putVariable(bytes, at, subscriptionId);
+  }
+  return bytes.slice(0, at);
+}
+
 /** A PUBLISH that many receivers share: all but its packet identifier. */
 export interface EncodedPublication {
   /** Never to be changed: the next receiver gets them too. */

@@ -3,18 +3,23 @@
  */
 
 import type { Login } from "../im/mod.ts";
-import { type ConnectRefusal, malformedConnack, refuseConnect, refusedConnack } from "./connect.ts";
-import { UNSUPPORTED_CONNACK } from "./connect.ts";
+import {
+  type ConnectRefusal,
+  type ConnectRules,
+  malformedConnack,
+  refuseConnect,
+  refusedConnack,
+  UNSUPPORTED_CONNACK,
+} from "./connect.ts";
 import type { Framing } from "./framing.ts";
-import type { BrokerLimits } from "./limits.ts";
 import type { ConnectPacket, ProtocolLevel } from "./packet.ts";
 import { readConnect, readConnectLevel } from "./packet_check.ts";
 
-/** Asks who it is; or why it may not connect. */
+/** Asks who it is, null for an anonymous client; or why it may not connect. */
 export type Authenticate = (
   connect: ConnectPacket,
   appToken: string | null,
-) => Promise<Login | ConnectRefusal>;
+) => Promise<Login | null | ConnectRefusal>;
 
 /** A CONNECT that is refused. */
 export interface RefusedConnect {
@@ -26,7 +31,10 @@ export interface RefusedConnect {
 /** A CONNECT that is let in. */
 export interface GoodConnect {
   readonly connect: ConnectPacket;
-  readonly login: Login;
+  /** null for an anonymous client. */
+  readonly login: Login | null;
+  /** The identifier of the client, given by us where it had none. */
+  readonly clientId: string;
 }
 
 /** What a connection is before it is open. */
@@ -54,12 +62,15 @@ export class Handshake {
    *
    * @throws {ProtocolError} when it is no well-formed CONNECT
    */
-  read({ bytes, packetStart, bodyStart, packetEnd }: Framing, limits: BrokerLimits): RefusedConnect | null {
+  read(
+    { bytes, packetStart, bodyStart, packetEnd }: Framing,
+    rules: ConnectRules,
+  ): RefusedConnect | null {
     const level = readConnectLevel(bytes, packetStart, bodyStart, packetEnd);
     if (level === "unsupported") return { connack: UNSUPPORTED_CONNACK, isClientsFault: true };
     this.#level = level;
     const connect = readConnect(bytes, packetStart, bodyStart, packetEnd, level);
-    const refusal = refuseConnect(connect, limits);
+    const refusal = refuseConnect(connect, rules);
     if (refusal !== null) return this.refuse(refusal);
     this.#connect = connect;
     return null;
@@ -71,8 +82,9 @@ export class Handshake {
     const login = await authenticate(connect, this.#appToken);
     if (typeof login === "string") return this.refuse(login);
     // It was found good a moment before it ended.
-    if (this.#endedLogins?.includes(login.loginId)) return this.refuse("bad-credentials");
-    return { connect, login };
+    if (login !== null && this.#endedLogins?.includes(login.loginId)) return this.refuse("bad-credentials");
+    const clientId = connect.clientId === "" ? newClientId() : connect.clientId;
+    return { connect, login, clientId };
   }
 
   /** Notes that a login has ended: it may be the one that is being looked up. */
@@ -92,6 +104,11 @@ export class Handshake {
   connackFor(reason: number): Uint8Array | null {
     return this.#level === 5 ? malformedConnack(reason) : null;
   }
+}
+
+/** An identifier nobody else has, short enough for the smallest CONNACK. [MQTT-3.1.3-6] */
+function newClientId(): string {
+  return crypto.getRandomValues(new Uint8Array(12)).toBase64({ alphabet: "base64url" });
 }
 
 /** Refusals that are no fault of the client. */

@@ -18,11 +18,11 @@ export interface BrokerLimits {
   readonly maxInflightOut: number;
   /** Packets of QoS 1 and 2 received and not yet acknowledged, and requests waiting, per connection. */
   readonly maxInflightIn: number;
-  /** Per connection. */
+  /** Per session. */
   readonly maxSubscriptions: number;
-  /** Levels of a topic filter. */
+  /** Levels of a topic filter, and of a topic name. */
   readonly maxTopicLevels: number;
-  /** Of a topic filter, in UTF-8. */
+  /** Of a topic filter, and of a topic name, in UTF-8. */
   readonly maxFilterBytes: number;
   /** Of a client identifier, in UTF-8. */
   readonly maxClientIdBytes: number;
@@ -30,6 +30,18 @@ export interface BrokerLimits {
   readonly maxKeepAliveSeconds: number;
   /** Aliases a client may use on a connection; 0: none. */
   readonly maxTopicAliases: number;
+  /** A session outlives its connection by no more. */
+  readonly maxSessionExpirySeconds: number;
+  /** Sessions that outlive their connections, in all; over it, a session ends with its connection. */
+  readonly maxPersistentSessions: number;
+  /** Messages of open topics kept for a session whose client is away; over it, the oldest go. */
+  readonly maxQueuedMessages: number;
+  /** Of the messages kept for a session; over it, the oldest go. */
+  readonly maxQueuedBytes: number;
+  /** Retained messages on the topics one open filter lets in. */
+  readonly maxRetainedPerFilter: number;
+  /** Of all retained messages, topics and properties included. */
+  readonly maxRetainedBytes: number;
   /** Events waiting for a slow connection; over it, the connection is cut off. */
   readonly maxWaitingBytes: number;
   /** A connection for which something waits and that makes no progress for so long is cut off. */
@@ -49,4 +61,7 @@ export type SessionLimits = Pick<
   | "maxTopicLevels"
   | "maxFilterBytes"
   | "maxTopicAliases"
+  | "maxQueuedMessages"
+  | "maxQueuedBytes"
+  | "maxRetainedPerFilter"
 >;

@@ -5,7 +5,8 @@
  */
 
 export type { AdmissionRefusal, Peer } from "./admission.ts";
-export { Broker, type BrokerOptions, type BrokerStats } from "./broker.ts";
+export { Broker, type BrokerOptions } from "./broker.ts";
+export type { BrokerStats } from "./broker_stats.ts";
 export type { BrokerLimits } from "./limits.ts";
 export type { RateLimit } from "./rate_limits.ts";
 export type { Reply } from "./reply.ts";

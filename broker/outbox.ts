@@ -22,6 +22,12 @@ export interface OutboxOwner {
   overflowed(): void;
 }
 
+/** Bytes from `at` on may leave when this batch of the journal is stored. */
+interface Mark {
+  at: number;
+  readonly batch: number;
+}
+
 /** What leaves one connection. */
 export class Outbox implements Flushable {
   readonly #stream: ByteStream;
@@ -31,6 +37,8 @@ export class Outbox implements Flushable {
   #writer: PacketWriter | null = null;
   /** Bytes the socket held when it was last looked at. */
   #backlog = 0;
+  /** In the order of their batches; null for most connections. */
+  #marks: Mark[] | null = null;
   #isPaused = false;
   #isClosed = false;
   isDirty = false;
@@ -76,16 +84,38 @@ export class Outbox implements Flushable {
     return this.#writer ??= takeWriter();
   }
 
+  /** What is written from now on leaves when this batch of the journal is stored. */
+  hold(batch: number): void {
+    const last = this.#marks?.at(-1);
+    if (last === undefined) this.#marks = [{ at: this.#writer?.length ?? 0, batch }];
+    else if (last.batch < batch) this.#marks!.push({ at: this.#writer?.length ?? 0, batch });
+  }
+
+  /** A batch is stored, and so are those before it. */
+  stored(batch: number, nowMs: number): void {
+    if (this.#marks === null || this.#isClosed) return;
+    this.progressAtMs = nowMs;
+    const open = this.#marks.filter((mark) => mark.batch > batch);
+    this.#marks = open.length === 0 ? null : open;
+    this.#flusher.mark(this);
+  }
+
+  /** Whether bytes wait for the journal. */
+  get isHeld(): boolean {
+    return this.#marks !== null;
+  }
+
   flush(nowMs: number): void {
     if (this.#isClosed) return;
     this.#look(nowMs);
     if (this.#backlog >= FULL_BYTES) return this.#pause(nowMs);
     this.#isPaused = false;
     this.#send();
+    if ((this.#writer?.length ?? 0) > this.#maxBytes) return this.#owner.overflowed();
     if (!this.#owner.hasWaiting) return;
     // What was sent may have filled the socket, and then nothing else would come back for what still waits.
     if (this.hasRoom) this.#owner.proceed();
-    else this.#pause(nowMs);
+    else if (!this.isHeld) this.#pause(nowMs);
   }
 
   /** Looks again after a socket that was full; whether it still is. */
@@ -103,12 +133,25 @@ export class Outbox implements Flushable {
   #send(): void {
     const writer = this.#writer;
     if (writer === null) return;
+    const free = this.#marks?.[0]?.at ?? writer.length;
+    if (free < writer.length) return this.#sendFirst(writer, free);
     this.#writer = null;
+    if (this.#marks !== null) { for (const mark of this.#marks) mark.at = 0; }
     if (writer.length > 0) {
       this.#stream.send(writer.written());
       this.#backlog += writer.length;
     }
     giveWriter(writer);
+  }
+
+  /** What is held stays, and moves to the front. */
+  #sendFirst(writer: PacketWriter, count: number): void {
+    if (count === 0) return;
+    this.#stream.send(writer.bytes.subarray(0, count));
+    this.#backlog += count;
+    writer.bytes.copyWithin(0, count, writer.length);
+    writer.length -= count;
+    for (const mark of this.#marks!) mark.at -= count;
   }
 
   #pause(nowMs: number): void {
@@ -120,13 +163,16 @@ export class Outbox implements Flushable {
     else this.#owner.paused();
   }
 
-  /** Sends what has been written, unless the socket is full: there it would only be kept. */
+  /**
+   * Sends what has been written, unless the socket is full: there it would only be kept. What is held never leaves:
+   * its client asks again.
+   */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.isDirty = false;
     if (this.#stream.bufferedAmount < FULL_BYTES) this.#send();
-    else this.discard();
+    this.discard();
   }
 
   /** Lets go of what has been written: the stream has ended. */

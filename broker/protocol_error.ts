@@ -5,6 +5,7 @@
  */
 export const REASONS = {
   success: 0x00,
+  noMatchingSubscribers: 0x10,
   noSubscriptionExisted: 0x11,
   unspecified: 0x80,
   malformedPacket: 0x81,
@@ -20,6 +21,7 @@ export const REASONS = {
   keepAliveTimeout: 0x8d,
   takenOver: 0x8e,
   topicFilterInvalid: 0x8f,
+  topicNameInvalid: 0x90,
   packetIdNotFound: 0x92,
   receiveMaximumExceeded: 0x93,
   topicAliasInvalid: 0x94,
@@ -28,7 +30,6 @@ export const REASONS = {
   administrativeAction: 0x98,
   payloadFormatInvalid: 0x99,
   sharedSubscriptionsNotSupported: 0x9e,
-  subscriptionIdsNotSupported: 0xa1,
 } as const;
 
 /** The peer broke MQTT: its connection closes, and nothing else happens. Caught in one place, in the connection. */

@@ -2,7 +2,7 @@
  * The requests of one connection: started in order, answered in order.
  */
 
-import { type Caller, ImError, isPipelined } from "../im/mod.ts";
+import { ImError, isPipelined, type SendOrder } from "../im/mod.ts";
 import type { OutgoingEvent } from "./outgoing.ts";
 import { ProtocolError, REASONS } from "./protocol_error.ts";
 import { findRequestId, isPassing, refusalReply, type Reply } from "./reply.ts";
@@ -10,12 +10,13 @@ import type { Request } from "./session.ts";
 
 /** What a queue needs of its connection. */
 export interface RequestOwner {
-  readonly caller: Caller;
+  /** The order in which the sends of the client must be stored. */
+  readonly order: SendOrder;
   /** Whether a reply could leave now: a page waits in front of the socket at most once. */
   readonly hasRoom: boolean;
   /** Starts a command; the promise is that of `Execution.entered`. `answer` is called once, now or later. */
   start(command: string, body: Uint8Array, answer: (reply: Reply) => void): Promise<void> | null;
-  /** Writes the acknowledgement and the reply. `reply` is null where the topic is closed. */
+  /** Writes the acknowledgement and the reply. `reply` is null where there was no command. */
   finish(request: Request, reply: Reply | null): void;
   /** Writes an event that had to leave behind a reply. */
   writeEvent(event: OutgoingEvent): void;
@@ -82,7 +83,7 @@ export class RequestQueue {
         ? request
         : { ...request, body: NO_BYTES, correlationData: correlationData?.slice() ?? null },
       isSend: command !== null && isPipelined(command),
-      generation: this.#owner.caller.order.generation,
+      generation: this.#owner.order.generation,
       state: "waiting",
       body: request.body,
       reply: null,
@@ -133,7 +134,7 @@ export class RequestQueue {
     this.#running++;
     this.#runsAlone = !pending.isSend;
     if (command === null) return this.#answer(pending, null);
-    if (pending.isSend && pending.generation !== this.#owner.caller.order.generation) {
+    if (pending.isSend && pending.generation !== this.#owner.order.generation) {
       return this.#answer(pending, earlierFailed(command, body));
     }
     this.#isStarting = true;
@@ -158,7 +159,7 @@ export class RequestQueue {
     this.#running--;
     this.#answered++;
     if (pending.number > (this.#lastAnswered?.number ?? 0)) this.#lastAnswered = pending;
-    const { order } = this.#owner.caller;
+    const { order } = this.#owner;
     if (pending.isSend && reply !== null && isPassing(reply) && pending.generation === order.generation) {
       // Refused before it was queued, it must not make earlier sends fail that are still on their way.
       if (this.#isStarting || this.#entering === pending) this.#barrier = pending;
@@ -177,7 +178,7 @@ export class RequestQueue {
       this.#owner.finish(pending.request, pending.reply);
       if (pending === this.#barrier) {
         this.#barrier = null;
-        this.#owner.caller.order.generation++;
+        this.#owner.order.generation++;
       }
       if (pending.behind !== null) { for (const event of pending.behind) this.#owner.writeEvent(event); }
     }

@@ -1,47 +1,64 @@
 /**
- * An MQTT session without I/O and without a clock: packets in; packets out into a writer, and what else must happen
- * as the returned effect.
+ * An MQTT session without I/O and without a clock: packets in; packets out into a writer, changes of lasting state into
+ * a {@linkcode SessionLog}, and what else must happen as the returned effect.
+ *
+ * A session may outlive its connections. What is of the connection alone (aliases, `me/…` deliveries, requests) begins
+ * with {@linkcode Session.attach} and ends with {@linkcode Session.detach}.
  *
  * Source: MQTT Version 3.1.1 and 5.0, sections 3 and 4. Tags without a version are those of 5.0.
  */
 
 import { generateSuback, generateUnsuback } from "./codec.ts";
-import {
-  ACKNOWLEDGEMENTS,
-  publishBytes,
-  setPacketId,
-  writeAcknowledgement,
-  writePingresp,
-  writePublish,
-} from "./encode.ts";
+import { ACKNOWLEDGEMENTS, variableBytes, writeAcknowledgement, writePingresp } from "./encode.ts";
+import type { Delivery, RestoredMessage, SessionCounts } from "./kept_messages.ts";
 import type { SessionLimits } from "./limits.ts";
+import { type Delivered, Outbound } from "./outbound.ts";
 import type { Outgoing } from "./outgoing.ts";
 import type {
-  AcknowledgementPacket,
   ConnectPacket,
+  DisconnectPacket,
   Packet,
   ProtocolLevel,
   PublishPacket,
   SubscribePacket,
   UnsubscribePacket,
 } from "./packet.ts";
-import { PacketWriter } from "./packet_writer.ts";
+import type { PacketWriter } from "./packet_writer.ts";
 import { ProtocolError, REASONS, violation } from "./protocol_error.ts";
-import { MeSubscriptions, NOT_SUBSCRIBED } from "./subscriptions.ts";
-import { commandOf, type FilterRefusal, refuseFilter } from "./topic.ts";
+import type { Publication, SubscriptionOptions } from "./publication.ts";
+import type { SessionLog } from "./session_log.ts";
+import { type MeGrant, Subscriptions } from "./subscriptions.ts";
+import { isMeFilter } from "./topic.ts";
+import type { FilterRefusal, TopicAccess, TopicRefusal } from "./topic_access.ts";
 
 /** What must happen after a packet, beside what was written. */
 export type Effect =
   | { readonly type: "request"; readonly request: Request }
+  /** To be routed, and then acknowledged in its turn. */
+  | { readonly type: "publish"; readonly publication: Publication; readonly request: Request }
+  /** Subscriptions of open topics were made or changed, in this order. */
+  | { readonly type: "subscribed"; readonly subscriptions: readonly OpenSubscription[] }
+  /** Subscriptions of open topics are gone. */
+  | { readonly type: "unsubscribed"; readonly topicFilters: readonly string[] }
   /** The peer says good-bye; nothing behind it counts. */
-  | { readonly type: "disconnect" }
+  | { readonly type: "disconnect"; readonly packet: DisconnectPacket }
   /** A delivery was acknowledged: there may be room for another. */
   | { readonly type: "progress" };
 
+/** A subscription of open topics. */
+export interface OpenSubscription {
+  readonly topicFilter: string;
+  readonly options: SubscriptionOptions;
+  /** Whether the session had none with this filter. */
+  readonly isNew: boolean;
+}
+
 /** A PUBLISH that must be answered in its turn. Byte arrays are views into the received bytes. */
 export interface Request {
-  /** null for a topic that is closed to clients: acknowledged in its turn, and dropped. */
+  /** null for what is no command: it is acknowledged in its turn, and has no reply. */
   readonly command: string | null;
+  /** What it is acknowledged with, where it is no command. */
+  readonly reason: number;
   readonly body: Uint8Array;
   readonly qos: number;
   readonly packetId: number;
@@ -49,150 +66,175 @@ export interface Request {
   readonly correlationData: Uint8Array | null;
 }
 
-/** What became of a delivery. */
-export type Delivered = "written" | "waiting" | "not-subscribed" | "too-large";
-
-/** A packet that waits for the window or the socket. */
-interface Waiting {
-  readonly bytes: Uint8Array;
-  readonly qos: number;
-  /** Replies do not count against the limit on waiting events. */
-  readonly isCounted: boolean;
+/** What is stored of a session. */
+export interface RestoredState {
+  readonly subscriptions: Iterable<readonly [string, SubscriptionOptions]>;
+  readonly queued: readonly RestoredMessage[];
+  /** Packet identifiers of QoS 2 that wait for their PUBREL. */
+  readonly received: readonly number[];
 }
 
-/** What is out and which acknowledgement comes next: PUBACK, PUBREC or PUBCOMP. */
-type Inflight = "puback" | "pubrec" | "pubcomp";
+/** What a session lives by. */
+export interface SessionRules {
+  readonly limits: SessionLimits;
+  readonly access: TopicAccess;
+  /** Counts for all sessions together. */
+  readonly counts: SessionCounts;
+}
 
-const DISCONNECT: Effect = { type: "disconnect" };
 const PROGRESS: Effect = { type: "progress" };
+const NO_BYTES = new Uint8Array(0);
 
+const TOPIC_REASONS: { readonly [refusal in TopicRefusal]: number } = {
+  "too-long": REASONS.topicNameInvalid,
+  "closed": REASONS.notAuthorized,
+};
 const FILTER_REASONS: { readonly [refusal in FilterRefusal]: number } = {
   "too-long": REASONS.topicFilterInvalid,
   "shared": REASONS.sharedSubscriptionsNotSupported,
   "closed": REASONS.notAuthorized,
 };
 
-const GONE: Waiting = { bytes: new Uint8Array(0), qos: 0, isCounted: false };
+/** Of an incoming QoS 2 exchange: its PUBREC has been written. */
+const ACKNOWLEDGED = 1;
+/** Of an incoming QoS 2 exchange: it was routed to open topics, and outlives the connection. */
+const ROUTED = 2;
 
-// Sessions take turns on one thread, so packets that must wait are all encoded here first.
-const scratch = new PacketWriter(8_192);
-
-/** One client's MQTT state, from CONNECT to the end of the connection. */
+/** One client's MQTT state. */
 export class Session {
-  /** Protocol level: 4 or 5. */
-  readonly level: ProtocolLevel;
-  /** Packets larger than this are not sent. [MQTT-3.1.2-24] */
-  readonly maxPacketBytes: number;
+  readonly outbound: Outbound;
+  readonly subscriptions = new Subscriptions();
   readonly #limits: SessionLimits;
-  readonly #window: number;
-  readonly #wantsProblemInformation: boolean;
-  readonly #expires: boolean;
-  readonly #subscriptions = new MeSubscriptions();
+  readonly #access: TopicAccess;
+  #log: SessionLog | null = null;
+  #level: ProtocolLevel = 4;
+  #wantsProblemInformation = true;
+  #mayExpire = false;
   // Made when first needed: an idle connection has none of these.
-  #inflight: Map<number, Inflight> | null = null;
-  #received: Map<number, "running" | "acknowledged"> | null = null;
+  #received: Map<number, number> | null = null;
   /** Topics by the alias the client gave them on this connection. */
   #aliases: Map<number, string> | null = null;
-  #waiting: Waiting[] | null = null;
-  #waitingTaken = 0;
-  #waitingBytes = 0;
-  #waitingReplies = 0;
-  #lastPacketId = 0;
   #unacknowledged = 0;
 
-  constructor(connect: ConnectPacket, limits: SessionLimits) {
-    this.level = connect.level;
-    this.maxPacketBytes = connect.maxPacketBytes;
+  constructor({ limits, access, counts }: SessionRules) {
     this.#limits = limits;
-    this.#window = Math.min(limits.maxInflightOut, connect.receiveMaximum); // [MQTT-3.3.4-9]
+    this.#access = access;
+    this.outbound = new Outbound(limits, counts);
+  }
+
+  /** Protocol level: 4 or 5. */
+  get level(): ProtocolLevel {
+    return this.#level;
+  }
+
+  /** A connection begins; `log` is null for a session that ends with it. */
+  attach(connect: ConnectPacket, log: SessionLog | null): void {
+    this.#level = connect.level;
     this.#wantsProblemInformation = connect.wantsProblemInformation;
-    this.#expires = connect.sessionExpirySeconds > 0;
+    this.#mayExpire = connect.sessionExpirySeconds > 0;
+    this.#log = log;
+    this.#unacknowledged = this.#received?.size ?? 0;
+    this.outbound.kept.log = log;
+    this.outbound.attach(connect);
   }
 
-  /** Bytes of events that wait for the window or the socket. */
-  get waitingBytes(): number {
-    return this.#waitingBytes;
+  /** The connection is over. */
+  detach(): void {
+    this.#aliases = null;
+    for (const [packetId, state] of this.#received ?? []) {
+      // A command answers its repetition by its own means; what was routed must not be routed again.
+      if ((state & ROUTED) === 0) this.#received!.delete(packetId);
+      else this.#received!.set(packetId, state | ACKNOWLEDGED);
+    }
+    this.outbound.detach();
   }
 
-  /** Replies that wait for the window or the socket. */
-  get waitingReplies(): number {
-    return this.#waitingReplies;
-  }
-
-  /** Whether anything waits. */
-  get hasWaiting(): boolean {
-    return this.#waiting !== null;
-  }
-
-  /** Deliveries sent and not yet acknowledged. */
-  get inflightCount(): number {
-    return this.#inflight?.size ?? 0;
+  /** Takes up what the store kept of a session that this process has not seen yet; its client is away. */
+  restore(log: SessionLog, { subscriptions, queued, received }: RestoredState): void {
+    this.#log = log;
+    for (const [topicFilter, options] of subscriptions) {
+      if (this.#access.refuseFilter(topicFilter) === null) this.subscriptions.set(topicFilter, options);
+    }
+    if (received.length > 0) {
+      this.#received = new Map(received.map((packetId) => [packetId, ACKNOWLEDGED | ROUTED]));
+    }
+    this.outbound.restore(log, queued);
   }
 
   /**
    * Takes a packet; answers that owe nothing to requests are written at once.
    *
+   * @param nowMs since 1970
    * @throws {ProtocolError} when the peer broke MQTT
    */
-  receive(packet: Packet, writer: PacketWriter): Effect | null {
+  receive(packet: Packet, nowMs: number, writer: PacketWriter): Effect | null {
     switch (packet.type) {
       case "publish":
-        return this.#receivePublish(packet, writer);
+        return this.#receivePublish(packet, nowMs, writer);
       case "puback":
       case "pubrec":
       case "pubcomp":
-        return this.#receiveAcknowledgement(packet, writer);
+        return this.outbound.acknowledge(packet, writer) ? PROGRESS : null;
       case "pubrel":
         this.#receiveRelease(packet.packetId, writer);
         return null;
       case "subscribe":
-        this.#subscribe(packet, writer);
-        return null;
+        return this.#subscribe(packet, writer);
       case "unsubscribe":
-        this.#unsubscribe(packet, writer);
-        return null;
+        return this.#unsubscribe(packet, writer);
       case "pingreq":
         writePingresp(writer); // [MQTT-3.12.4-1]
         return null;
       case "disconnect":
-        if (packet.sessionExpirySeconds !== null && packet.sessionExpirySeconds > 0 && !this.#expires) {
+        if (packet.sessionExpirySeconds !== null && packet.sessionExpirySeconds > 0 && !this.#mayExpire) {
           throw violation("A session that was to end with its connection cannot be kept.");
         }
-        return DISCONNECT;
+        return { type: "disconnect", packet };
       case "auth":
         // "Bad authentication method" is an answer to CONNECT alone. [MQTT-3.14.2-1]
         throw violation("No authentication method was agreed."); // [MQTT-4.12.0-7]
     }
   }
 
-  #receivePublish(packet: PublishPacket, writer: PacketWriter): Effect | null {
+  #receivePublish(packet: PublishPacket, nowMs: number, writer: PacketWriter): Effect | null {
     const { qos, packetId, payload, responseTopic, correlationData } = packet;
     const topic = this.#resolveTopic(packet);
     if (qos === 2) {
       const known = this.#received?.get(packetId);
       if (known !== undefined) {
         // Taken over once already, until its PUBREL. [MQTT-4.3.3-10], 3.1.1 [MQTT-4.3.3-2]
-        if (known === "acknowledged") writeAcknowledgement(writer, ACKNOWLEDGEMENTS.pubrec, packetId);
+        if ((known & ACKNOWLEDGED) !== 0) writeAcknowledgement(writer, ACKNOWLEDGEMENTS.pubrec, packetId);
         return null;
       }
     }
-    const command = commandOf(topic);
-    if (qos === 0) {
-      if (command === null) return null;
-    } else {
-      if (this.#unacknowledged >= this.#limits.maxInflightIn) {
-        throw new ProtocolError(
-          REASONS.receiveMaximumExceeded,
-          `More than ${this.#limits.maxInflightIn} packets are unacknowledged.`,
-        ); // [MQTT-3.3.4-7]
-      }
-      this.#unacknowledged++;
-      if (qos === 2) (this.#received ??= new Map()).set(packetId, "running");
+    const command = this.#access.commandOf(topic);
+    const refusal = command === null ? this.#access.refuseTopic(topic) : null;
+    if (qos > 0) this.#takeOver(qos, packetId, command === null && refusal === null);
+    else if (refusal !== null) return null;
+    if (command === null) {
+      const reason = refusal === null ? REASONS.success : TOPIC_REASONS[refusal];
+      const request = {
+        ...{ command, reason, body: NO_BYTES, qos, packetId },
+        ...{ responseTopic: null, correlationData: null },
+      };
+      if (refusal !== null) return { type: "request", request };
+      return { type: "publish", publication: publicationOf(packet, topic, nowMs), request };
     }
-    return {
-      type: "request",
-      request: { command, body: payload, qos, packetId, responseTopic, correlationData },
-    };
+    const request = { command, reason: 0, body: payload, qos, packetId, responseTopic, correlationData };
+    return { type: "request", request };
+  }
+
+  #takeOver(qos: number, packetId: number, isRouted: boolean): void {
+    if (this.#unacknowledged >= this.#limits.maxInflightIn) {
+      throw new ProtocolError(
+        REASONS.receiveMaximumExceeded,
+        `More than ${this.#limits.maxInflightIn} packets are unacknowledged.`,
+      ); // [MQTT-3.3.4-7]
+    }
+    this.#unacknowledged++;
+    if (qos === 1) return;
+    (this.#received ??= new Map()).set(packetId, isRouted ? ROUTED : 0);
+    if (isRouted) this.#log?.received(packetId, true);
   }
 
   /** The topic name, or the one its alias stands for on this connection. */
@@ -217,169 +259,116 @@ export class Session {
   acknowledge(request: Request, reason: number, code: number, writer: PacketWriter): void {
     const { qos, packetId } = request;
     if (qos === 0) return;
-    const told = this.level === 5 ? reason : 0;
+    const told = this.#level === 5 ? reason : 0;
     const isRefused = told >= 0x80;
     if (qos === 1 || isRefused) this.#unacknowledged--;
     if (qos === 2) {
       // A PUBREC that refuses ends the exchange: the identifier is free. [MQTT-4.3.3-9]
-      if (isRefused) this.#received!.delete(packetId);
-      else this.#received!.set(packetId, "acknowledged");
+      if (isRefused) this.#release(packetId);
+      else this.#received!.set(packetId, this.#received!.get(packetId)! | ACKNOWLEDGED);
     }
     const first = qos === 1 ? ACKNOWLEDGEMENTS.puback : ACKNOWLEDGEMENTS.pubrec;
     writeAcknowledgement(writer, first, packetId, told, this.#wantsProblemInformation ? code : 0); // [MQTT-3.1.2-29]
   }
 
+  #release(packetId: number): void {
+    if ((this.#received!.get(packetId)! & ROUTED) !== 0) this.#log?.received(packetId, false);
+    this.#received!.delete(packetId);
+  }
+
   #receiveRelease(packetId: number, writer: PacketWriter): void {
     const known = this.#received?.get(packetId);
     // Taken as released, its request would be forgotten while the identifier is used for the next one.
-    if (known === "running") throw violation("A PUBREL came before its PUBREC.");
-    const isKnown = known === "acknowledged";
-    if (isKnown) {
-      this.#received!.delete(packetId);
+    if (known !== undefined && (known & ACKNOWLEDGED) === 0) {
+      throw violation("A PUBREL came before its PUBREC.");
+    }
+    if (known !== undefined) {
+      this.#release(packetId);
       this.#unacknowledged--;
     }
-    const reason = isKnown || this.level < 5 ? REASONS.success : REASONS.packetIdNotFound;
+    const reason = known !== undefined || this.#level < 5 ? REASONS.success : REASONS.packetIdNotFound;
     writeAcknowledgement(writer, ACKNOWLEDGEMENTS.pubcomp, packetId, reason); // [MQTT-4.3.3-11]
   }
 
-  #receiveAcknowledgement(
-    { type, packetId, reason }: AcknowledgementPacket,
-    writer: PacketWriter,
-  ): Effect | null {
-    const expected = this.#inflight?.get(packetId);
-    if (expected === undefined) {
-      // The client may still be finishing what we have forgotten: let it. PUBACK and PUBCOMP ask for nothing.
-      if (type === "pubrec" && reason < 0x80) {
-        const answer = this.level < 5 ? REASONS.success : REASONS.packetIdNotFound;
-        writeAcknowledgement(writer, ACKNOWLEDGEMENTS.pubrel, packetId, answer);
+  #subscribe({ packetId, subscriptions }: SubscribePacket, writer: PacketWriter): Effect | null {
+    this.#requireRoomFor(subscriptions.length);
+    const open: OpenSubscription[] = [];
+    const granted = subscriptions.map(({ topicFilter, options }) => {
+      const refusal = this.#access.refuseFilter(topicFilter);
+      if (refusal !== null) return this.#level < 5 ? 0x80 : FILTER_REASONS[refusal];
+      const isNew = !this.subscriptions.has(topicFilter);
+      if (isNew && this.subscriptions.size >= this.#limits.maxSubscriptions) {
+        return this.#level < 5 ? 0x80 : REASONS.quotaExceeded;
       }
-      return null;
-    }
-    if (type !== expected) {
-      // A PUBREC again before its PUBCOMP is only answered again.
-      if (type === "pubrec" && expected === "pubcomp") {
-        writeAcknowledgement(writer, ACKNOWLEDGEMENTS.pubrel, packetId);
-        return null;
-      }
-      throw violation(`A ${type} came where a ${expected} was due.`);
-    }
-    if (type === "pubrec" && reason < 0x80) {
-      this.#inflight!.set(packetId, "pubcomp");
-      writeAcknowledgement(writer, ACKNOWLEDGEMENTS.pubrel, packetId); // [MQTT-4.3.3-4]
-      return PROGRESS;
-    }
-    this.#inflight!.delete(packetId);
-    return PROGRESS;
-  }
-
-  #subscribe(packet: SubscribePacket, writer: PacketWriter): void {
-    if (packet.subscriptions.some(({ options }) => options.subscriptionId !== null)) {
-      throw new ProtocolError(
-        REASONS.subscriptionIdsNotSupported,
-        "Subscription identifiers are not supported.",
-      );
-    }
-    const granted = packet.subscriptions.map(({ topicFilter, options: { qos } }) => {
-      const refusal = refuseFilter(topicFilter, this.#limits);
-      if (refusal !== null) return this.level < 5 ? 0x80 : FILTER_REASONS[refusal];
-      if (
-        !this.#subscriptions.has(topicFilter) && this.#subscriptions.size >= this.#limits.maxSubscriptions
-      ) {
-        return this.level < 5 ? 0x80 : REASONS.quotaExceeded;
-      }
-      this.#subscriptions.set(topicFilter, qos);
-      return qos;
+      this.subscriptions.set(topicFilter, options);
+      this.#log?.subscription(topicFilter, options);
+      if (!isMeFilter(topicFilter)) open.push({ topicFilter, options, isNew });
+      return options.qos;
     });
-    this.#append(generateSuback(packet.packetId, granted, this.level), writer); // [MQTT-3.8.4-1] [MQTT-3.9.3-1]
+    writer.append(generateSuback(packetId, granted, this.#level)); // [MQTT-3.8.4-1] [MQTT-3.9.3-1]
+    return open.length === 0 ? null : { type: "subscribed", subscriptions: open };
   }
 
-  #unsubscribe(packet: UnsubscribePacket, writer: PacketWriter): void {
-    const codes = packet.topicFilters.map((topicFilter) =>
-      this.#subscriptions.delete(topicFilter) ? REASONS.success : REASONS.noSubscriptionExisted
-    );
-    this.#append(generateUnsuback(packet.packetId, codes, this.level), writer); // [MQTT-3.10.4-4]
+  #unsubscribe(packet: UnsubscribePacket, writer: PacketWriter): Effect | null {
+    this.#requireRoomFor(packet.topicFilters.length);
+    const open: string[] = [];
+    const codes = packet.topicFilters.map((topicFilter) => {
+      if (!this.subscriptions.delete(topicFilter)) return REASONS.noSubscriptionExisted;
+      this.#log?.subscription(topicFilter, null);
+      if (!isMeFilter(topicFilter)) open.push(topicFilter);
+      return REASONS.success;
+    });
+    writer.append(generateUnsuback(packet.packetId, codes, this.#level)); // [MQTT-3.10.4-4]
+    return open.length === 0 ? null : { type: "unsubscribed", topicFilters: open };
   }
 
   /** A client that asks for more in one packet than it takes in one answer would wait for it for ever. */
-  #append(bytes: Uint8Array, writer: PacketWriter): void {
-    if (bytes.length > this.maxPacketBytes) {
-      throw new ProtocolError(
-        REASONS.packetTooLarge,
-        "The acknowledgement is larger than the client's Maximum Packet Size.",
-      ); // [MQTT-3.1.2-24]
-    }
-    writer.append(bytes);
+  #requireRoomFor(codes: number): void {
+    const remaining = 2 + (this.#level === 5 ? 1 : 0) + codes;
+    if (1 + variableBytes(remaining) + remaining <= this.outbound.maxPacketBytes) return;
+    throw new ProtocolError(
+      REASONS.packetTooLarge,
+      "The acknowledgement is larger than the client's Maximum Packet Size.",
+    ); // [MQTT-3.1.2-24]
   }
 
-  /** QoS of replies on this topic, or {@linkcode NOT_SUBSCRIBED}. */
-  replyQos(topic: string): number {
-    return this.#subscriptions.replyQos(topic);
-  }
-
-  /** QoS of events, or {@linkcode NOT_SUBSCRIBED}. */
-  get inboxQos(): number {
-    return this.#subscriptions.inboxQos;
-  }
-
-  /**
-   * Sends at this QoS, or keeps it until the window and the socket have room. Order is kept: behind something that
-   * waits, everything waits.
-   */
+  /** Sends to `me/…` as the subscriptions ask, or keeps it until the window and the socket have room. */
   deliver(
     outgoing: Outgoing,
-    qos: number,
+    grant: MeGrant,
     isCounted: boolean,
     hasRoom: boolean,
     writer: PacketWriter,
   ): Delivered {
-    if (qos === NOT_SUBSCRIBED) return "not-subscribed";
-    if (
-      this.maxPacketBytes !== Infinity && publishBytes(outgoing, qos, this.level) > this.maxPacketBytes
-    ) return "too-large";
-    if (hasRoom && this.#waiting === null && (qos === 0 || this.inflightCount < this.#window)) {
-      writePublish(writer, outgoing, qos, qos === 0 ? 0 : this.#takePacketId(qos), this.level);
-      return "written";
-    }
-    scratch.length = 0;
-    writePublish(scratch, outgoing, qos, 0, this.level);
-    const bytes = scratch.written().slice();
-    (this.#waiting ??= []).push({ bytes, qos, isCounted });
-    if (isCounted) this.#waitingBytes += bytes.length;
-    else this.#waitingReplies++;
-    return "waiting";
+    const { qos, properties } = grant;
+    const asked = properties.length === 0
+      ? outgoing
+      : { ...outgoing, properties: joined(properties, outgoing.properties) };
+    return this.outbound.deliver(asked, qos, isCounted, hasRoom, writer);
   }
 
-  /** Sends what waits, while the window has room and the writer holds fewer than `maxWriterBytes`. */
-  release(maxWriterBytes: number, writer: PacketWriter): void {
-    const waiting = this.#waiting;
-    if (waiting === null) return;
-    while (this.#waitingTaken < waiting.length && writer.length < maxWriterBytes) {
-      const { bytes, qos, isCounted } = waiting[this.#waitingTaken]!;
-      if (qos > 0) {
-        if (this.inflightCount >= this.#window) break;
-        setPacketId(bytes, this.#takePacketId(qos));
-      }
-      writer.append(bytes);
-      waiting[this.#waitingTaken++] = GONE;
-      if (isCounted) this.#waitingBytes -= bytes.length;
-      else this.#waitingReplies--;
-    }
-    if (this.#waitingTaken === waiting.length) {
-      this.#waiting = null;
-      this.#waitingTaken = 0;
-    } else if (this.#waitingTaken >= 256) {
-      waiting.splice(0, this.#waitingTaken);
-      this.#waitingTaken = 0;
-    }
+  /** Keeps a message of an open topic for a client that is away; `keepsBody` while others are being read back. */
+  enqueue(delivery: Delivery, keepsBody: boolean): void {
+    if (this.#log !== null) this.outbound.enqueue(delivery, keepsBody);
   }
+}
 
-  /** The next identifier that is not in use. [MQTT-2.2.1-4] */
-  #takePacketId(qos: number): number {
-    const inflight = this.#inflight ??= new Map();
-    do {
-      this.#lastPacketId = this.#lastPacketId === 65_535 ? 1 : this.#lastPacketId + 1;
-    } while (inflight.has(this.#lastPacketId));
-    inflight.set(this.#lastPacketId, qos === 1 ? "puback" : "pubrec");
-    return this.#lastPacketId;
-  }
+/** Copied out of the received bytes, as it outlives them. */
+function publicationOf(packet: PublishPacket, topic: string, nowMs: number): Publication {
+  const { payload, qos, retain, forwarded, expirySeconds } = packet;
+  return {
+    topic,
+    payload: payload.slice(),
+    qos,
+    retain,
+    properties: forwarded.length === 0 ? NO_BYTES : forwarded.slice(),
+    expiresAtMs: expirySeconds === null ? null : nowMs + expirySeconds * 1_000,
+  };
+}
+
+function joined(left: Uint8Array, right: Uint8Array): Uint8Array {
+  const both = new Uint8Array(left.length + right.length);
+  both.set(left);
+  both.set(right, left.length);
+  return both;
 }

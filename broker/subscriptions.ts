@@ -1,18 +1,25 @@
-import { REPLY_TOPIC } from "./topic.ts";
+import { encodeSubscriptionIds } from "./encode_publication.ts";
+import type { SubscriptionOptions } from "./publication.ts";
+import { isMeFilter, REPLY_TOPIC } from "./topic.ts";
 
-/** No subscription covers the topic. */
-export const NOT_SUBSCRIBED = -1;
+/** What the subscriptions that cover a topic of the user's own ask for together. */
+export interface MeGrant {
+  /** The highest of them. [MQTT-3.3.4-2] */
+  readonly qos: number;
+  /** Their Subscription Identifiers as properties of 5.0; empty for none. [MQTT-3.3.4-3] [MQTT-3.3.4-4] */
+  readonly properties: Uint8Array;
+}
 
 /**
- * The `me/…` subscriptions of one connection. There are three kinds of topics to match, so the QoS of each is worked
- * out when a subscription changes, not when something is delivered.
+ * The subscriptions of one session. For `me/…` there are three kinds of topics to match, so what they are granted is
+ * worked out when a subscription changes, not when something is delivered; the others stand in the tree too.
  */
-export class MeSubscriptions {
-  readonly #filters = new Map<string, number>();
-  /** Highest QoS of the filters that cover `me/inbox`, or {@linkcode NOT_SUBSCRIBED}. [MQTT-3.3.4-2] */
-  inboxQos = NOT_SUBSCRIBED;
-  #replyQos = NOT_SUBSCRIBED;
-  #belowReplyQos = NOT_SUBSCRIBED;
+export class Subscriptions {
+  readonly #filters = new Map<string, SubscriptionOptions>();
+  /** What events are granted; null when nothing covers `me/inbox`. */
+  inbox: MeGrant | null = null;
+  #reply: MeGrant | null = null;
+  #belowReply: MeGrant | null = null;
 
   /** Subscriptions held. */
   get size(): number {
@@ -24,30 +31,40 @@ export class MeSubscriptions {
     return this.#filters.has(topicFilter);
   }
 
-  /** Adds a granted filter, or replaces the QoS of the same one. [MQTT-3.8.4-3] */
-  set(topicFilter: string, qos: number): void {
-    this.#filters.set(topicFilter, qos);
-    this.#work();
+  /** Those of open topics. */
+  *listOpen(): Generator<readonly [string, SubscriptionOptions]> {
+    for (const entry of this.#filters) if (!isMeFilter(entry[0])) yield entry;
+  }
+
+  /** Adds a granted filter, or replaces the options of the same one. [MQTT-3.8.4-3] */
+  set(topicFilter: string, options: SubscriptionOptions): void {
+    this.#filters.set(topicFilter, options);
+    if (isMeFilter(topicFilter)) this.#work();
   }
 
   /** Takes a filter away; whether it was there. */
   delete(topicFilter: string): boolean {
     const held = this.#filters.delete(topicFilter);
-    this.#work();
+    if (held && isMeFilter(topicFilter)) this.#work();
     return held;
   }
 
-  /** QoS of a reply on this topic, or {@linkcode NOT_SUBSCRIBED}. */
-  replyQos(topic: string): number {
-    return topic === REPLY_TOPIC ? this.#replyQos : this.#belowReplyQos;
+  /** What a reply on this topic is granted; null when nothing covers it. */
+  reply(topic: string): MeGrant | null {
+    return topic === REPLY_TOPIC ? this.#reply : this.#belowReply;
   }
 
   #work(): void {
-    const highest = (...topicFilters: string[]) =>
-      Math.max(...topicFilters.map((topicFilter) => this.#filters.get(topicFilter) ?? NOT_SUBSCRIBED));
-    this.inboxQos = highest("me/#", "me/+", "me/inbox");
+    this.inbox = this.#grant("me/#", "me/+", "me/inbox");
     // `#` covers its parent level too: me/reply/# matches me/reply.
-    this.#replyQos = highest("me/#", "me/+", "me/reply", "me/reply/#");
-    this.#belowReplyQos = highest("me/#", "me/reply/#");
+    this.#reply = this.#grant("me/#", "me/+", "me/reply", "me/reply/#");
+    this.#belowReply = this.#grant("me/#", "me/reply/#");
+  }
+
+  #grant(...topicFilters: string[]): MeGrant | null {
+    const held = topicFilters.flatMap((topicFilter) => this.#filters.get(topicFilter) ?? []);
+    if (held.length === 0) return null;
+    const ids = held.flatMap(({ subscriptionId }) => subscriptionId ?? []);
+    return { qos: Math.max(...held.map(({ qos }) => qos)), properties: encodeSubscriptionIds(ids) };
   }
 }

@@ -11,14 +11,11 @@ export const INBOX_TOPIC = "me/inbox";
 /** Requests are published to this and a command name. */
 export const REQUEST_PREFIX = "im/";
 
-/** Limits of one topic filter. */
+/** Limits of a topic filter, and of a topic name. */
 export interface FilterLimits {
   readonly maxTopicLevels: number;
   readonly maxFilterBytes: number;
 }
-
-/** Why a filter is not granted. */
-export type FilterRefusal = "too-long" | "shared" | "closed";
 
 /** Whether a topic name holds a wildcard, which only filters may. [MQTT-3.3.2-2] */
 export function hasWildcard(topic: string): boolean {
@@ -97,14 +94,15 @@ export function splitShare(
 /** The filters of a user's own place; the same name means a different place for every user. */
 const ME_FILTERS: ReadonlySet<string> = new Set(["me/#", "me/+", "me/reply", "me/reply/#", "me/inbox"]);
 
-/** Whether a filter is granted: null when it is, otherwise why not. */
-export function refuseFilter(topicFilter: string, limits: FilterLimits): FilterRefusal | null {
-  if (ME_FILTERS.has(topicFilter)) return null;
-  if (topicFilter.length * 3 > limits.maxFilterBytes && byteLength(topicFilter) > limits.maxFilterBytes) {
-    return "too-long";
-  }
-  if (countLevels(topicFilter) > limits.maxTopicLevels) return "too-long";
-  return splitShare(topicFilter) === null ? "closed" : "shared";
+/** Whether it is one of the filters of a user's own place. */
+export function isMeFilter(topicFilter: string): boolean {
+  return ME_FILTERS.has(topicFilter);
+}
+
+/** Whether a topic name or filter has more bytes or levels than it may. */
+export function isTooLong(topic: string, { maxTopicLevels, maxFilterBytes }: FilterLimits): boolean {
+  return (topic.length * 3 > maxFilterBytes && byteLength(topic) > maxFilterBytes) ||
+    (topic.length >= maxTopicLevels && countLevels(topic) > maxTopicLevels);
 }
 
 /** Bytes of a text in UTF-8. */

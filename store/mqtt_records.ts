@@ -107,6 +107,8 @@ export interface QueuedOutline {
   readonly qos: number;
   readonly packetId: number;
   readonly isReleased: boolean;
+  readonly retain: boolean;
+  readonly subscriptionIds: readonly number[];
   readonly expiresAtMs: number | null;
   /** {@linkcode publicationBytes} of its publication, 0 once released: what its replacement says it replaces. */
   readonly payloadBytes: number;

@@ -199,12 +199,10 @@ function toSessionRecord(value: SessionValue, chunks: readonly Uint8Array[]): Mq
   };
 }
 
-function toOutline(seq: number, { qos, packetId, isReleased, publication }: QueuedValue): QueuedOutline {
+function toOutline(seq: number, { publication, ...outline }: QueuedValue): QueuedOutline {
   return {
     seq,
-    qos,
-    packetId,
-    isReleased,
+    ...outline,
     expiresAtMs: publication?.expiresAtMs ?? null,
     payloadBytes: publication?.bytes ?? 0,
   };

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { isOpenTopicFilter } from "../broker/open_topics.ts";
 import { ConfigError, type Env, helpText, languageOf, readConfig } from "../config.ts";
 import { SETTINGS } from "../settings.ts";
 
@@ -13,7 +14,38 @@ Deno.test("An empty environment is a development server on loopback with its own
   assert.equal(config.kvPath, "./data/kv.sqlite3");
   assert.equal(config.smsProvider, "log");
   assert.equal(config.limits.maxPacketBytes, 262_144);
+  assert.deepEqual([config.brokerAnonymous, config.openTopics], [false, []]);
   assert.deepEqual([config.mqttTcpPort, config.mqttTls, config.mqttWsPort], [null, null, null]);
+});
+
+Deno.test("A development server may let clients in without a login", () =>
+  assert.equal(readConfig({ BROKER_ANONYMOUS: "true" }).brokerAnonymous, true));
+
+Deno.test("OPEN_TOPICS takes the filters that the broker can open, and no other [MQTT-4.7.1-1] [MQTT-4.7.1-2]", () => {
+  const good = ["#", "+", "+/x", "/", "a", "a/#", "a/+/b", "imx/y", "a/$x", "meter/+", "温度/#"];
+  const bad = [
+    "a#",
+    "a/#/b",
+    "a+/b",
+    "##",
+    "im",
+    "im/#",
+    "im/+",
+    "me",
+    "me/inbox",
+    "$SYS/#",
+    "$share/g/a",
+    "a\0b",
+  ];
+  for (const filter of good) {
+    assert.deepEqual(readConfig({ OPEN_TOPICS: filter }).openTopics, [filter], filter);
+    assert.equal(isOpenTopicFilter(filter), true, filter);
+  }
+  for (const filter of bad) {
+    assert.throws(() => readConfig({ OPEN_TOPICS: filter }), ConfigError, filter);
+    if (!filter.includes("\0")) assert.equal(isOpenTopicFilter(filter), false, filter);
+  }
+  assert.throws(() => readConfig({ OPEN_TOPICS: "x".repeat(65_536) }), ConfigError);
 });
 
 Deno.test("An https PUBLIC_URL makes a production server that listens everywhere", () => {
@@ -58,7 +90,14 @@ const REFUSED: readonly [Env, RegExp][] = [
   [{ MQTT_TLS_PORT: "8883" }, /^MQTT over TLS needs .* not set: MQTT_TLS_CERT, MQTT_TLS_KEY\.$/],
   [{ MQTT_TLS_CERT: "/c.pem", MQTT_TLS_KEY: "/k.pem" }, /not set: MQTT_TLS_PORT\.$/],
   [{ MQTT_TLS_PORT: "8883", MQTT_TLS_CERT: "/c.pem" }, /not set: MQTT_TLS_KEY\.$/],
+  [{ BROKER_ANONYMOUS: "yes" }, /^BROKER_ANONYMOUS=yes .* true or false\.$/],
+  [{ ...PRODUCTION, BROKER_ANONYMOUS: "true" }, /^BROKER_ANONYMOUS=true lets anybody in .*refuses/],
+  [
+    { OPEN_TOPICS: "sensors/#,im/#" },
+    /^OPEN_TOPICS=sensors\/#,im\/# cannot be used; it accepts topic filters/,
+  ],
   [{ MAX_KEEP_ALIVE_SECONDS: "65536" }, /^MAX_KEEP_ALIVE_SECONDS=65536 /],
+  [{ MAX_SESSION_EXPIRY_SECONDS: "4294967296" }, /^MAX_SESSION_EXPIRY_SECONDS=4294967296 /],
   [{ MAX_TOPIC_ALIASES: "65536" }, /^MAX_TOPIC_ALIASES=65536 /],
   [{ MAX_CLIENT_ID_BYTES: "22" }, /^MAX_CLIENT_ID_BYTES=22 .* from 23 to 65535\.$/],
   [{ RATE_LIMITS: "message.send=fast" }, /^RATE_LIMITS=message\.send=fast /],
@@ -92,7 +131,9 @@ Deno.test("Good values are taken as they are", () => {
     MQTT_TLS_CERT: "/tls/cert.pem",
     MQTT_TLS_KEY: "/tls/key.pem",
     MQTT_WS_PORT: "9001",
+    OPEN_TOPICS: "sensors/#, calls/+/signal",
     MAX_KEEP_ALIVE_SECONDS: "0",
+    MAX_SESSION_EXPIRY_SECONDS: "4294967295",
   });
   assert.deepEqual(config.trustedProxies, ["10.0.0.0/8", "::1"]);
   assert.deepEqual(config.allowedOrigins, ["https://app.example.org"]);
@@ -104,7 +145,9 @@ Deno.test("Good values are taken as they are", () => {
   assert.equal(config.mqttTcpPort, 0);
   assert.deepEqual(config.mqttTls, { port: 8883, cert: "/tls/cert.pem", key: "/tls/key.pem" });
   assert.equal(config.mqttWsPort, 9001);
+  assert.deepEqual(config.openTopics, ["sensors/#", "calls/+/signal"]);
   assert.equal(config.limits.maxKeepAliveSeconds, 0);
+  assert.equal(config.limits.maxSessionExpirySeconds, 4_294_967_295);
 });
 
 Deno.test("Rate limits can be switched off", () =>

@@ -19,9 +19,11 @@ import {
   writePingresp,
   writePublish,
 } from "../broker/encode.ts";
+import { OpenTopics } from "../broker/open_topics.ts";
 import { inboxEvent, replyOutgoing } from "../broker/outgoing.ts";
 import type { ConnectPacket } from "../broker/packet.ts";
 import { giveWriter, PacketWriter, takeWriter } from "../broker/packet_writer.ts";
+import { TopicAccess } from "../broker/topic_access.ts";
 import { readConfig } from "../config.ts";
 import {
   connect,
@@ -137,6 +139,12 @@ Deno.test("PINGRESP and DISCONNECT are read", () => {
 // CONNACK
 
 const { limits } = readConfig({});
+const NEW_SESSION = { isSessionPresent: false, expirySeconds: 0, clientId: "client-1", hasOpenTopics: true };
+const RULES = {
+  limits,
+  allowsAnonymous: false,
+  accessFor: (isAnonymous: boolean) => new TopicAccess(new OpenTopics(["open/#"]), limits, isAnonymous),
+};
 
 function connectOf(parts: ConnectParts = {}): ConnectPacket {
   const read = readFirst(connect(parts));
@@ -144,28 +152,41 @@ function connectOf(parts: ConnectParts = {}): ConnectPacket {
   return read;
 }
 
-Deno.test("CONNACK says that there is no session, and to 5.0 what may be counted on [MQTT-3.2.2-2]", () => {
-  const [old] = readAsClient(acceptedConnack(connectOf({ level: 4 }), limits), 4) as IConnackPacket[];
-  assert.equal(old!.returnCode, 0);
-  assert.equal(old!.sessionPresent, false);
-  const [read] = readAsClient(acceptedConnack(connectOf(), limits), 5) as IConnackPacket[];
-  assert.equal(read!.reasonCode, 0);
-  assert.equal(read!.sessionPresent, false);
-  assert.deepEqual({ ...read!.properties }, {
-    receiveMaximum: limits.maxInflightIn,
-    maximumPacketSize: limits.maxPacketBytes,
-    topicAliasMaximum: limits.maxTopicAliases,
-    retainAvailable: false,
-    subscriptionIdentifiersAvailable: false,
-    sharedSubscriptionAvailable: false,
-  });
+Deno.test("CONNACK says whether there is a session, and to 5.0 what may be counted on [MQTT-3.2.2-2] [MQTT-3.2.2-3]", () => {
+  for (const isSessionPresent of [false, true]) {
+    const accepted = { ...NEW_SESSION, isSessionPresent };
+    const [old] = readAsClient(
+      acceptedConnack(connectOf({ level: 4 }), limits, accepted),
+      4,
+    ) as IConnackPacket[];
+    assert.deepEqual([old!.returnCode, old!.sessionPresent], [0, isSessionPresent]);
+    const [read] = readAsClient(acceptedConnack(connectOf(), limits, accepted), 5) as IConnackPacket[];
+    assert.deepEqual([read!.reasonCode, read!.sessionPresent], [0, isSessionPresent]);
+    assert.deepEqual({ ...read!.properties }, {
+      receiveMaximum: limits.maxInflightIn,
+      maximumPacketSize: limits.maxPacketBytes,
+      topicAliasMaximum: limits.maxTopicAliases,
+    });
+  }
 });
 
-Deno.test("CONNACK shortens a session that was to last, and names the reply topic to who asks [MQTT-3.1.2-28]", () => {
-  const asking = connectOf({ properties: properties(0x11, uint32(3_600), 0x19, 1) });
-  const [read] = readAsClient(acceptedConnack(asking, limits), 5) as IConnackPacket[];
-  assert.equal(read!.properties?.sessionExpiryInterval, 0);
+Deno.test("CONNACK says what is not to be had where no topic is open", () => {
+  const accepted = { ...NEW_SESSION, hasOpenTopics: false };
+  const [read] = readAsClient(acceptedConnack(connectOf(), limits, accepted), 5) as IConnackPacket[];
+  assert.equal(read!.properties?.retainAvailable, false);
+  assert.equal(read!.properties?.sharedSubscriptionAvailable, false);
+});
+
+Deno.test("CONNACK tells of a session that lasts less than was asked for, of the identifier it gave, and names the reply topic to who asks [MQTT-3.1.2-28] [MQTT-3.2.2-16]", () => {
+  const asking = connectOf({ clientId: "", properties: properties(0x11, uint32(3_600), 0x19, 1) });
+  const accepted = { ...NEW_SESSION, expirySeconds: 60 };
+  const [read] = readAsClient(acceptedConnack(asking, limits, accepted), 5) as IConnackPacket[];
+  assert.equal(read!.properties?.sessionExpiryInterval, 60);
   assert.equal(read!.properties?.responseInformation, "me/reply");
+  assert.equal(read!.properties?.assignedClientIdentifier, "client-1");
+  const granted = acceptedConnack(asking, limits, { ...NEW_SESSION, expirySeconds: 3_600 });
+  const [whole] = readAsClient(granted, 5) as IConnackPacket[];
+  assert.equal(whole!.properties?.sessionExpiryInterval, undefined);
 });
 
 const refusals: readonly [refusal: ConnectRefusal, returnCode: number, reason: number][] = [
@@ -193,9 +214,10 @@ Deno.test("A refused CONNECT gets its code in both versions, and no session [MQT
 });
 
 Deno.test("A CONNECT that no credentials make good is refused before anybody asks", () => {
-  const will = (level: number) => join(level === 5 ? properties() : [], counted("im/x"), counted("gone"));
+  const will = (level: number, topic: string) =>
+    join(level === 5 ? properties() : new Uint8Array(0), counted(topic), counted("gone"));
   for (const level of LEVELS) {
-    const refuse = (parts: ConnectParts) => refuseConnect(connectOf({ level, ...parts }), limits);
+    const refuse = (parts: ConnectParts) => refuseConnect(connectOf({ level, ...parts }), RULES);
     assert.equal(refuse({ userName: "alice" }), null);
     assert.equal(refuse({}), "bad-credentials");
     assert.equal(refuse({ userName: "alice", clientId: "" }), "client-id-invalid"); // [MQTT-3.1.3-8]
@@ -204,26 +226,46 @@ Deno.test("A CONNECT that no credentials make good is refused before anybody ask
     const longest = "c".repeat(limits.maxClientIdBytes);
     assert.equal(refuse({ userName: "alice", clientId: longest }), null); // [MQTT-3.1.3-5]
     assert.equal(refuse({ userName: "alice", clientId: `${longest}c` }), "client-id-invalid");
-    assert.equal(refuse({ userName: "alice", will: will(level) }), "not-authorized");
+    for (const topic of ["im/x", "me/inbox", "closed", "$SYS/x"]) {
+      assert.equal(refuse({ userName: "alice", will: will(level, topic) }), "not-authorized", topic);
+    }
+    assert.equal(refuse({ userName: "alice", will: will(level, "open/a") }), null);
   }
   const asks = (...parts: readonly Part[]) =>
-    refuseConnect(connectOf({ userName: "alice", properties: properties(...parts) }), limits);
+    refuseConnect(connectOf({ userName: "alice", properties: properties(...parts) }), RULES);
   assert.equal(asks(0x15, counted("SCRAM")), "bad-authentication-method"); // [MQTT-4.12.0-1]
   assert.equal(asks(0x27, uint32(63)), "packet-too-large"); // [MQTT-3.1.2-24]
   assert.equal(asks(0x27, uint32(64)), null);
   assert.equal(asks(0x21, uint16(1)), null);
 });
 
+Deno.test("A client without credentials is let in where that is allowed, and without an identifier unless its session is to last in 3.1.1 [MQTT-3.1.3-6], 3.1.1 [MQTT-3.1.3-6] [MQTT-3.1.3-8] [MQTT-3.1.3-9]", () => {
+  const refuse = (parts: ConnectParts) =>
+    refuseConnect(connectOf(parts), { ...RULES, allowsAnonymous: true });
+  for (const level of LEVELS) {
+    assert.equal(refuse({ level }), null);
+    assert.equal(refuse({ level, clientId: "" }), null);
+    assert.equal(refuse({ level, userName: "alice", clientId: "" }), "client-id-invalid");
+  }
+  assert.equal(refuse({ level: 4, clientId: "", flags: 0 }), "client-id-invalid");
+  assert.equal(refuse({ level: 5, clientId: "", flags: 0 }), null);
+});
+
 Deno.test("No CONNACK is larger than the least Maximum Packet Size that is let in [MQTT-3.1.2-24]", () => {
-  const asking = connectOf({ properties: properties(0x11, uint32(1), 0x19, 1, 0x27, uint32(64)) });
-  assert.ok(acceptedConnack(asking, limits).length <= 64);
+  const asking = connectOf({ properties: properties(0x11, uint32(2), 0x19, 1, 0x27, uint32(64)) });
+  const longest = { ...asking, keepAliveSeconds: 65_535 };
+  const accepted = { ...NEW_SESSION, expirySeconds: 1, hasOpenTopics: false };
+  assert.ok(acceptedConnack(longest, limits, accepted).length <= 64);
+  const guest = { ...longest, clientId: "" };
+  const length = acceptedConnack(guest, limits, { ...accepted, clientId: "A".repeat(16) }).length;
+  assert.ok(length <= 64, String(length));
 });
 
 Deno.test("5.0 is told a keep-alive shorter than the one it asks for, and only then [MQTT-3.2.2-21]", () => {
   const most = limits.maxKeepAliveSeconds;
   for (const [asked, held] of [[0, 0], [1, 1], [most, most], [most + 1, most], [65_535, most]] as const) {
     const packet = { ...connectOf({ level: 5 }), keepAliveSeconds: asked };
-    const [read] = readAsClient(acceptedConnack(packet, limits), 5) as IConnackPacket[];
+    const [read] = readAsClient(acceptedConnack(packet, limits, NEW_SESSION), 5) as IConnackPacket[];
     assert.equal(read!.properties?.serverKeepAlive, asked === held ? undefined : held);
     assert.equal(keepAliveOf(packet, limits), held);
     // 3.1.1 has no way to be told: what it asks for holds.

@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import { acceptedConnack } from "../broker/connect.ts";
 import { Framing } from "../broker/framing.ts";
+import { OpenTopics } from "../broker/open_topics.ts";
 import type { ProtocolLevel } from "../broker/packet.ts";
 import { readPacket } from "../broker/packet_check.ts";
 import { PacketWriter } from "../broker/packet_writer.ts";
 import { ProtocolError } from "../broker/protocol_error.ts";
 import { Session } from "../broker/session.ts";
+import { TopicAccess } from "../broker/topic_access.ts";
 import { readConfig } from "../config.ts";
 import { createLog } from "../log.ts";
 import { createLogin } from "./admin.ts";
@@ -30,6 +32,8 @@ import { startServer } from "./server.ts";
 import { Dice } from "./dice.ts";
 
 const { limits } = readConfig({});
+const access = new TopicAccess(new OpenTopics(["#"]), limits, false);
+const ACCEPTED = { isSessionPresent: false, expirySeconds: 0, clientId: "client-1", hasOpenTopics: true };
 /** Set it to the seed that was printed to see the same again. */
 const SEED = Number(Deno.env.get("HEARTH_FUZZ_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 const IN_PROCESS = 20_000;
@@ -109,7 +113,8 @@ interface Outcome {
 function run(bytes: Uint8Array, level: ProtocolLevel): Outcome {
   const first = readFirst(connect({ level, userName: "alice" }));
   assert.ok(first !== "unsupported");
-  const session = new Session(first, limits);
+  const session = new Session({ limits, access, counts: { dropped: 0 } });
+  session.attach(first, null);
   const writer = new PacketWriter(64);
   const framing = new Framing(limits.maxPacketBytes);
   let requests = 0;
@@ -124,13 +129,13 @@ function run(bytes: Uint8Array, level: ProtocolLevel): Outcome {
     while (framing.next()) {
       const { packetStart, bodyStart, packetEnd } = framing;
       const read = readPacket(framing.bytes, packetStart, bodyStart, packetEnd, level);
-      const effect = session.receive(read, writer);
+      const effect = session.receive(read, 0, writer);
       if (effect?.type === "disconnect") return outcome("disconnect");
-      if (effect?.type !== "request") continue;
+      if (effect?.type !== "request" && effect?.type !== "publish") continue;
       requests++;
       assert.ok(effect.request.body.length <= bytes.length);
       // As a broker without commands would answer it, at once.
-      session.acknowledge(effect.request, effect.request.command === null ? 0x87 : 0, 0, writer);
+      session.acknowledge(effect.request, effect.request.reason, 0, writer);
     }
   } catch (error) {
     if (error instanceof ProtocolError) return outcome("broken", error.reason);
@@ -185,7 +190,7 @@ Deno.test(`${IN_PROCESS} mutated CONNECTs are read or refused`, () => {
       if (read === "unsupported") ends.unsupported++;
       else {
         ends.read++;
-        readAsClient(acceptedConnack(read, limits), read.level);
+        readAsClient(acceptedConnack(read, limits, ACCEPTED), read.level);
       }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw new Error(hex(bytes), { cause: error });

@@ -9,12 +9,16 @@ import { type Json, post, send } from "./http.ts";
 import { startServer, type TestServer } from "./server.ts";
 
 /** The routes over a running server's store, for what no request over loopback can show. */
-function routesOf(server: TestServer, readiness: () => string | null = () => null): App {
+async function openRoutes(
+  server: TestServer,
+  readiness: () => string | null = () => null,
+): Promise<{ readonly app: App } & AsyncDisposable> {
   const { config, hearth, adminSecret } = server;
   const log = quietLog();
   const im = createIm({ ...config, smsWebhookSecret: null, store: hearth.store, log });
-  const broker = new Broker({ ...config, im, log });
-  return createApp({ config, im, broker, secrets: { adminSecret }, log, version: "1.2.3", readiness });
+  const broker = await Broker.open({ ...config, im, log });
+  const app = createApp({ config, im, broker, secrets: { adminSecret }, log, version: "1.2.3", readiness });
+  return { app, [Symbol.asyncDispose]: () => broker.drain(0) };
 }
 
 /** Asks as if from an address. */
@@ -38,7 +42,8 @@ Deno.test("The process says that it is alive, ready, and which version it is", a
 
 Deno.test("A node that takes no traffic answers 503 with the reason, and is still alive", async () => {
   await using server = await startServer();
-  const app = routesOf(server, () => "stopping: SIGTERM");
+  await using routes = await openRoutes(server, () => "stopping: SIGTERM");
+  const { app } = routes;
   const ready = await askFrom(app, "127.0.0.1", "/readyz");
   assert.equal(ready.status, 503);
   assert.deepEqual(await ready.json(), { status: "not ready", reason: "stopping: SIGTERM" });
@@ -84,7 +89,8 @@ Deno.test("Metrics are read on this machine alone, unless there is a token", asy
     await answer.body?.cancel();
     return answer.status;
   };
-  const open = routesOf(server);
+  await using routes = await openRoutes(server);
+  const open = routes.app;
   await t.step("on this machine they are", async () => assert.equal(await status(open, "127.0.0.1"), 200));
   await t.step("from elsewhere they are not", async () => {
     assert.equal(await status(open, "203.0.113.9"), 403);
@@ -97,7 +103,11 @@ Deno.test("Metrics are read on this machine alone, unless there is a token", asy
   await t.step("under a name that others use they are not", async () => {
     assert.equal(await status(open, "127.0.0.1", { host: "rebound.example.org" }), 403);
   });
-  const closed = routesOf({ ...server, config: { ...server.config, metricsToken: "a token of the tests" } });
+  await using closedRoutes = await openRoutes({
+    ...server,
+    config: { ...server.config, metricsToken: "a token of the tests" },
+  });
+  const closed = closedRoutes.app;
   await t.step("with a token it is the token that counts", async () => {
     assert.equal(await status(closed, "203.0.113.9", { authorization: "Bearer a token of the tests" }), 200);
     assert.equal(await status(closed, "127.0.0.1"), 401);

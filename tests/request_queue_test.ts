@@ -5,7 +5,7 @@ import { REASONS } from "../broker/protocol_error.ts";
 import { refusalReply, type Reply, successReply } from "../broker/reply.ts";
 import { type RequestOwner, RequestQueue } from "../broker/request_queue.ts";
 import type { Request } from "../broker/session.ts";
-import { type Caller, ImError } from "../im/mod.ts";
+import { ImError } from "../im/mod.ts";
 import type { ErrorName } from "../wire.ts";
 import { reasonOf } from "./mqtt_bytes.ts";
 
@@ -14,16 +14,7 @@ const utf8 = new TextEncoder();
 /** A connection whose commands end when the test says so. */
 class Connection implements RequestOwner {
   readonly queue: RequestQueue;
-  readonly caller: Caller = {
-    userId: "alice",
-    clientId: "client-1",
-    loginId: "login-1",
-    platform: 0,
-    door: "mqtt",
-    connection: this,
-    maxReplyBytes: 131_072,
-    order: { generation: 0 },
-  };
+  readonly order = { generation: 0 };
   hasRoom = true;
   /** Bodies of the commands that have started and are not answered. */
   readonly running = new Map<string, (reply: Reply) => void>();
@@ -44,6 +35,7 @@ class Connection implements RequestOwner {
     const body = utf8.encode(JSON.stringify({ requestId: name }));
     this.queue.push({
       command: command === "closed" ? null : command,
+      reason: 0,
       body,
       qos: 1,
       packetId: ++this.#packetId,
@@ -189,10 +181,10 @@ Deno.test("A failure moves the generation under which sends are in the commit qu
   const alice = new Connection();
   for (const name of ["a", "b", "c"]) alice.push(name);
   alice.settle("a", "server/error");
-  assert.equal(alice.caller.order.generation, 1);
+  assert.equal(alice.order.generation, 1);
   alice.settle("b", "server/earlier-failed");
   alice.settle("c", "server/earlier-failed");
-  assert.equal(alice.caller.order.generation, 1);
+  assert.equal(alice.order.generation, 1);
 });
 
 Deno.test("A send over its rate does not withdraw the earlier ones that are on their way", () => {
@@ -200,7 +192,7 @@ Deno.test("A send over its rate does not withdraw the earlier ones that are on t
   alice.refusedAtOnce.set("c", "request/too-often");
   for (const name of ["a", "b", "c", "d"]) alice.push(name);
   assert.deepEqual(alice.started, ["a", "b", "c"], "nothing starts before the failure has been told");
-  assert.equal(alice.caller.order.generation, 0);
+  assert.equal(alice.order.generation, 0);
   alice.settle("a");
   alice.settle("b");
   assert.deepEqual(alice.written, ["a ok", "b ok", "c request/too-often", "d server/earlier-failed"]);
@@ -218,7 +210,7 @@ Deno.test("A send refused before it has entered does not withdraw the earlier on
   await entered.promise;
   await Promise.resolve();
   assert.deepEqual(alice.started, ["a", "b", "c"], "nothing starts before the failure has been told");
-  assert.equal(alice.caller.order.generation, 0);
+  assert.equal(alice.order.generation, 0);
   alice.settle("a");
   alice.settle("b");
   assert.deepEqual(alice.written, ["a ok", "b ok", "c request/too-often", "d server/earlier-failed"]);
@@ -286,7 +278,14 @@ Deno.test("A body that cannot be read is refused without an id when an earlier s
   const alice = new Connection();
   alice.push("a");
   alice.push("sync", "sync");
-  const junk = { command: "message.send", qos: 1, packetId: 9, responseTopic: null, correlationData: null };
+  const junk = {
+    command: "message.send",
+    reason: 0,
+    qos: 1,
+    packetId: 9,
+    responseTopic: null,
+    correlationData: null,
+  };
   for (const body of ["null", "{", '{"requestId":7}', '{"requestId":"\\u0007"}', '{"requestId":""}']) {
     alice.queue.push({ ...junk, body: utf8.encode(body) });
   }

@@ -1,0 +1,210 @@
+/**
+ * A client's session on one connection: packets through the session, what they ask for on its way, and what is due to
+ * the client into the outbox.
+ */
+
+import { type Caller, ImError, type SendOrder } from "../im/mod.ts";
+import type { ClientSession } from "./client_session.ts";
+import type { Journal } from "./journal.ts";
+import type { Delivery } from "./kept_messages.ts";
+import type { BrokerLimits } from "./limits.ts";
+import type { Outbox } from "./outbox.ts";
+import { type Outgoing, type OutgoingEvent, replyOutgoing } from "./outgoing.ts";
+import type { DisconnectPacket, Packet } from "./packet.ts";
+import { ProtocolError, REASONS } from "./protocol_error.ts";
+import type { Publication } from "./publication.ts";
+import { findRequestId, reasonOf, refusalReply, type Reply } from "./reply.ts";
+import { type RequestOwner, RequestQueue } from "./request_queue.ts";
+import type { Requests } from "./requests.ts";
+import type { Router } from "./router.ts";
+import type { Delivered } from "./outbound.ts";
+import type { Request } from "./session.ts";
+import type { MeGrant } from "./subscriptions.ts";
+import { replyTopicOf } from "./topic.ts";
+
+/** Requests that cannot start yet may hold so many packets of the largest size. */
+const MAX_WAITING_PACKETS = 64;
+
+/** What an attachment needs of the broker. */
+export interface AttachmentHost {
+  readonly limits: BrokerLimits;
+  readonly router: Router;
+  readonly journal: Journal;
+  readonly perform: Requests["perform"];
+}
+
+/** What an attachment needs of its connection. */
+export interface AttachmentOwner {
+  readonly isClosed: boolean;
+  /** When the last whole packet arrived. */
+  readonly heardAtMs: number;
+  readonly outbox: Outbox;
+  /** What is written from now on leaves when everything in the journal is stored. */
+  hold(): void;
+  /** More waits than a client that does not read may keep us holding. */
+  overflowed(): void;
+}
+
+/** What a session does on one connection. */
+export class Attachment implements RequestOwner {
+  readonly client: ClientSession;
+  /** null for an anonymous client, which has no commands. */
+  readonly caller: Caller | null;
+  readonly order: SendOrder;
+  readonly requests: RequestQueue;
+  readonly #host: AttachmentHost;
+  readonly #owner: AttachmentOwner;
+
+  constructor(host: AttachmentHost, owner: AttachmentOwner, client: ClientSession, caller: Caller | null) {
+    this.client = client;
+    this.caller = caller;
+    this.order = caller?.order ?? { generation: 0 };
+    this.#host = host;
+    this.#owner = owner;
+    this.requests = new RequestQueue(this, MAX_WAITING_PACKETS * host.limits.maxPacketBytes);
+  }
+
+  /**
+   * Takes a packet; a DISCONNECT comes back.
+   *
+   * @param nowMs since 1970
+   * @throws {ProtocolError} when the peer broke MQTT
+   */
+  receive(packet: Packet, nowMs: number): DisconnectPacket | null {
+    const { client } = this;
+    const { router } = this.#host;
+    const effect = client.session.receive(packet, nowMs, this.#owner.outbox.writer());
+    switch (effect?.type) {
+      case "request":
+        this.#request(effect.request);
+        break;
+      case "publish":
+        this.#publish(effect.publication, effect.request);
+        break;
+      case "subscribed":
+        for (const { topicFilter, options } of effect.subscriptions) {
+          router.subscribe(client, topicFilter, options);
+        }
+        router.replay(client, effect.subscriptions, nowMs);
+        break;
+      case "unsubscribed":
+        for (const topicFilter of effect.topicFilters) router.unsubscribe(client, topicFilter);
+        break;
+      case "progress":
+        this.#owner.outbox.progressAtMs = this.#owner.heardAtMs;
+        break;
+      case "disconnect":
+        return effect.packet;
+    }
+    return null;
+  }
+
+  #request(request: Request): void {
+    const { maxInflightIn } = this.#host.limits;
+    // More of QoS 1 and 2 cannot be: the session sees to it.
+    if (request.qos > 0 || this.requests.size < maxInflightIn) return this.requests.push(request);
+    if (!this.#owner.outbox.hasRoom) return; // who does not read gets no refusals either: they would pile up
+    const refusal = new ImError("request/too-often", `More than ${maxInflightIn} requests wait.`, {
+      retryAfterMs: 1_000,
+    });
+    this.finish(request, refusalReply(findRequestId(request.body), request.command, refusal));
+  }
+
+  /** Routes a message of an open topic. It is acknowledged when everything it caused is stored. */
+  #publish(publication: Publication, request: Request): void {
+    const { router, journal } = this.#host;
+    if (router.isBehind) {
+      throw new ProtocolError(REASONS.quotaExceeded, "More is published than can be stored.");
+    }
+    const { added } = journal;
+    const reason = router.publish(publication, this.client);
+    if (request.qos === 0) return;
+    if (journal.added > added) this.#owner.hold();
+    const routed = { ...request, reason };
+    // Acknowledgements leave in the order of their packets, whatever those asked for. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+    if (this.requests.size > 0) this.requests.push(routed);
+    else this.finish(routed, null);
+  }
+
+  get hasRoom(): boolean {
+    const { isClosed, outbox } = this.#owner;
+    return isClosed || (outbox.hasRoom && this.client.session.outbound.waitingReplies === 0);
+  }
+
+  start(command: string, body: Uint8Array, answer: (reply: Reply) => void): Promise<void> | null {
+    return this.#host.perform(this.caller!, command, body, answer);
+  }
+
+  finish(request: Request, reply: Reply | null): void {
+    if (this.#owner.isClosed) return;
+    const { session } = this.client;
+    const reason = reply === null ? request.reason : reasonOf(reply);
+    session.acknowledge(request, reason, reply?.code ?? 0, this.#owner.outbox.writer());
+    if (reply === null) return;
+    const topic = replyTopicOf(request.responseTopic);
+    const grant = session.subscriptions.reply(topic);
+    if (grant === null) return;
+    const { correlationData, command } = request;
+    const sent = this.#deliver(replyOutgoing(topic, correlationData, reply.text), grant, false);
+    if (sent !== "too-large") return;
+    const refusal = new ImError("message/too-large", "The answer is larger than your Maximum Packet Size.");
+    const { text } = refusalReply(reply.requestId, command, refusal);
+    this.#deliver(replyOutgoing(topic, correlationData, text), grant, false);
+  }
+
+  /** Sends an event to `me/inbox`, if the client subscribed to it. */
+  deliver(event: OutgoingEvent): void {
+    if (!this.requests.holdBehindReplies(event)) this.writeEvent(event);
+  }
+
+  writeEvent(event: OutgoingEvent): void {
+    if (this.#owner.isClosed) return;
+    const grant = this.client.session.subscriptions.inbox;
+    if (grant === null) return;
+    // Without a shorter form it is left out: the client said that it takes no such packets. [MQTT-3.1.2-25]
+    if (this.#deliver(event, grant, true) === "too-large" && event.shorten !== null) {
+      this.#deliver({ ...event, tail: event.shorten() }, grant, true);
+    }
+  }
+
+  #deliver(outgoing: Outgoing, grant: MeGrant, isCounted: boolean): Delivered {
+    const { session } = this.client;
+    const { outbox } = this.#owner;
+    const isFirst = !session.outbound.hasWaiting;
+    const delivered = session.deliver(outgoing, grant, isCounted, outbox.hasRoom, outbox.writer());
+    this.#noteWaiting(delivered, isFirst);
+    return delivered;
+  }
+
+  /** Sends a message of an open topic, or keeps it until there is room. */
+  publish(delivery: Delivery): void {
+    const { outbound } = this.client.session;
+    const { outbox } = this.#owner;
+    const isFirst = !outbound.hasWaiting;
+    const delivered = outbound.publish(delivery, outbox.hasRoom, Date.now(), outbox.writer());
+    this.#noteWaiting(delivered, isFirst);
+  }
+
+  #noteWaiting(delivered: Delivered, isFirst: boolean): void {
+    if (delivered !== "waiting") return;
+    if (isFirst) this.#owner.outbox.progressAtMs = performance.now();
+    const { waitingBytes } = this.client.session.outbound;
+    if (waitingBytes > this.#host.limits.maxWaitingBytes) this.#owner.overflowed();
+  }
+
+  /** Whether something waits that room in the outbox would let go on. */
+  get hasWaiting(): boolean {
+    return this.client.session.outbound.hasWaiting || this.requests.size > 0;
+  }
+
+  /** Moves what waits into the outbox, as far as window and socket have room; then requests may have room too. */
+  proceed(): void {
+    const { outbound } = this.client.session;
+    const { outbox } = this.#owner;
+    if (outbound.hasWaiting && outbox.hasRoom) {
+      const writer = outbox.writer();
+      outbound.release(writer.length + outbox.room, Date.now(), writer);
+    }
+    if (this.requests.size > 0) this.requests.pump();
+  }
+}

@@ -1,0 +1,121 @@
+import type { Log } from "../log.ts";
+import type { MqttWrite } from "../store/mod.ts";
+
+/** Whose bytes may not leave before a batch is stored. */
+export interface Holder {
+  /** The batch and all before it are stored. */
+  stored(batch: number): void;
+}
+
+/** Writes units in order, each whole or not at all: `store.kv.mqtt.write`. */
+export type WriteUnits = (units: readonly (readonly MqttWrite[])[]) => Promise<void>;
+
+/** Over so much that is not stored yet, whoever adds to it must be held back. */
+const BEHIND_BYTES = 16 * 1024 * 1024;
+/** What a write takes in memory besides a body. */
+const WRITE_BYTES = 256;
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 5_000;
+
+/**
+ * Stores what lasts of sessions and topics. What is added within one packet is one unit; units gather in a batch while
+ * the one before it is written, and whoever must not speak before its batch is stored holds its bytes back.
+ */
+export class Journal {
+  readonly #write: WriteUnits;
+  readonly #log: Log;
+  #units: MqttWrite[][] = [];
+  /** The last of the units, while more may be added to it. */
+  #unit: MqttWrite[] | null = null;
+  /** The batch that is gathered. */
+  #batch = 1;
+  #holders = new Set<Holder>();
+  #gatheredBytes = 0;
+  #writingBytes = 0;
+  #writing: Promise<void> | null = null;
+  /** Writes that were added since the start. */
+  added = 0;
+
+  constructor(write: WriteUnits, log: Log) {
+    this.#write = write;
+    this.#log = log;
+  }
+
+  /** Whether so much waits to be stored that no more should be taken on. */
+  get isBehind(): boolean {
+    return this.#gatheredBytes + this.#writingBytes > BEHIND_BYTES;
+  }
+
+  /** Adds to the unit of this packet. */
+  add(write: MqttWrite): void {
+    this.added++;
+    this.#gatheredBytes += WRITE_BYTES + bodyBytes(write);
+    if (this.#unit === null) this.#units.push(this.#unit = [write]);
+    else this.#unit.push(write);
+    this.#writing ??= this.#writeAll();
+  }
+
+  /** The packet has been dealt with: what is added from now on is another unit. */
+  seal(): void {
+    this.#unit = null;
+  }
+
+  /** Tells the holder when everything that has been added is stored; the number of its batch. */
+  hold(holder: Holder): number {
+    this.#holders.add(holder);
+    return this.#batch;
+  }
+
+  /** Resolves when everything that has been added is stored. */
+  async settled(): Promise<void> {
+    while (this.#writing !== null) await this.#writing;
+  }
+
+  async #writeAll(): Promise<void> {
+    // Behind this turn, so that what one packet or one chunk of bytes brings is written together.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    while (this.#units.length > 0) {
+      const units = this.#units;
+      const holders = this.#holders;
+      const batch = this.#batch++;
+      this.#units = [];
+      this.#unit = null;
+      this.#holders = new Set();
+      this.#writingBytes = this.#gatheredBytes;
+      this.#gatheredBytes = 0;
+      await this.#store(units);
+      this.#writingBytes = 0;
+      for (const holder of holders) holder.stored(batch);
+    }
+    this.#writing = null;
+  }
+
+  /** Tries until it is done: nothing that waits for it may go on before. */
+  async #store(units: readonly (readonly MqttWrite[])[]): Promise<void> {
+    for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs)) {
+      try {
+        return await this.#write(units);
+      } catch (error) {
+        this.#log.error("MQTT sessions not stored", error, { units: units.length });
+        // Trying again does not make it smaller, and it must not keep the others from being stored.
+        if (error instanceof TypeError && units.length === 1) return;
+        if (error instanceof TypeError) {
+          for (const unit of units) await this.#store([unit]);
+          return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      }
+    }
+  }
+}
+
+function bodyBytes(write: MqttWrite): number {
+  switch (write.kind) {
+    case "queued":
+      return write.record?.publication?.payload.length ?? 0;
+    case "retained":
+      return write.record?.payload.length ?? 0;
+    default:
+      return 0;
+  }
+}
