@@ -128,7 +128,7 @@ export const BROKER_SETTINGS: readonly Setting[] = [
     "MAX_INFLIGHT_OUT",
     64,
     1,
-    65_535,
+    5_000,
     "Deliveries of a connection not yet acknowledged",
     "每个连接未确认的下行 QoS 消息数",
   ),

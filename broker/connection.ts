@@ -19,6 +19,7 @@ import type { Delivery } from "./kept_messages.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
 import type { OutgoingEvent } from "./outgoing.ts";
 import type { DisconnectPacket } from "./packet.ts";
+import type { PacketWriter } from "./packet_writer.ts";
 import { readPacket } from "./packet_check.ts";
 import { ProtocolError, REASONS } from "./protocol_error.ts";
 import type { ClaimedSession, Sessions } from "./sessions.ts";
@@ -309,8 +310,8 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
   close(reason: number, code = closeCodeOf(reason)): void {
     if (this.#isClosed) return;
     // A server says DISCONNECT only behind a CONNACK. [MQTT-3.14.0-1]
-    if (this.#attachment?.client.session.level === 5) writeDisconnect(this.outbox.writer(), reason);
-    this.#end(code);
+    const mayTell = this.#attachment?.client.session.level === 5;
+    this.#end(code, mayTell ? (writer) => writeDisconnect(writer, reason) : null);
   }
 
   /** The one place where a peer that broke MQTT is shown out. [MQTT-4.13.1-1] */
@@ -329,18 +330,18 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
     this.close(error.reason, code);
   }
 
-  #end(code: number): void {
+  #end(code: number, farewell: ((writer: PacketWriter) => void) | null = null): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.outbox.close();
+    this.outbox.close(farewell);
     this.stream.close(code);
     this.#drop();
   }
 
   #drop(): void {
     this.#framing.clear();
+    this.#host.closed(this);
     // Requests received before the end are still carried out; their answers reach nobody.
     this.#attachment?.requests.pump();
-    this.#host.closed(this);
   }
 }

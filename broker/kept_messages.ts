@@ -19,7 +19,7 @@ export interface SessionCounts {
   dropped: number;
 }
 
-/** Each has a packet identifier; some must be left for what is not kept. */
+/** Each has a packet identifier; some must be left for the window of what is not kept, 5,000 at most. */
 const MOST_MESSAGES = 60_000;
 
 /** A message of an open topic for one session. */

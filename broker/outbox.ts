@@ -39,6 +39,7 @@ export class Outbox implements Flushable {
   #backlog = 0;
   /** In the order of their batches; null for most connections. */
   #marks: Mark[] | null = null;
+  #hasSent = false;
   #isPaused = false;
   #isClosed = false;
   isDirty = false;
@@ -138,6 +139,7 @@ export class Outbox implements Flushable {
     this.#writer = null;
     if (this.#marks !== null) { for (const mark of this.#marks) mark.at = 0; }
     if (writer.length > 0) {
+      this.#hasSent = true;
       this.#stream.send(writer.written());
       this.#backlog += writer.length;
     }
@@ -147,6 +149,7 @@ export class Outbox implements Flushable {
   /** What is held stays, and moves to the front. */
   #sendFirst(writer: PacketWriter, count: number): void {
     if (count === 0) return;
+    this.#hasSent = true;
     this.#stream.send(writer.bytes.subarray(0, count));
     this.#backlog += count;
     writer.bytes.copyWithin(0, count, writer.length);
@@ -164,13 +167,19 @@ export class Outbox implements Flushable {
   }
 
   /**
-   * Sends what has been written, unless the socket is full: there it would only be kept. What is held never leaves:
-   * its client asks again.
+   * Sends what has been written, unless the socket is full: there it would only be kept. What is held never leaves: its
+   * client asks again.
+   *
+   * @param farewell a last packet, written by it; left out when nothing has been sent before
    */
-  close(): void {
+  close(farewell: ((writer: PacketWriter) => void) | null): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.isDirty = false;
+    const writer = this.#writer ??= takeWriter();
+    writer.length = Math.min(writer.length, this.#marks?.[0]?.at ?? writer.length);
+    this.#marks = null;
+    if (farewell !== null && (this.#hasSent || writer.length > 0)) farewell(writer);
     if (this.#stream.bufferedAmount < FULL_BYTES) this.#send();
     this.discard();
   }

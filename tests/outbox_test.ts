@@ -144,16 +144,16 @@ Deno.test("Acknowledgements that gather for a peer that does not read come to an
 Deno.test("The last word is sent, unless it would only be kept for a peer that does not read", () => {
   const reading = new Socket();
   reading.write(3);
-  reading.outbox.close();
+  reading.outbox.close(null);
   assert.deepEqual(reading.frames, [3]);
   const deaf = new Socket();
   deaf.bufferedAmount = FULL_BYTES;
   deaf.write(3);
-  deaf.outbox.close();
+  deaf.outbox.close(null);
   assert.deepEqual(deaf.frames, []);
   for (const { outbox, frames } of [reading, deaf]) {
     outbox.flush(1);
-    outbox.close();
+    outbox.close(null);
     assert.equal(frames.length, frames === reading.frames ? 1 : 0, "nothing comes behind it");
   }
 });
