@@ -119,6 +119,7 @@ export class Attachment implements RequestOwner {
     const { added } = journal;
     const reason = router.publish(publication, this.client);
     if (request.qos === 0) return;
+    if (reason < 0x80) this.client.session.routed(request);
     if (journal.added > added) this.#owner.hold();
     const routed = { ...request, reason };
     // Acknowledgements leave in the order of their packets, whatever those asked for. [MQTT-4.6.0-2] [MQTT-4.6.0-3]

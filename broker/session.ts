@@ -34,7 +34,7 @@ import type { FilterRefusal, TopicAccess, TopicRefusal } from "./topic_access.ts
 /** What must happen after a packet, beside what was written. */
 export type Effect =
   | { readonly type: "request"; readonly request: Request }
-  /** To be routed, and then acknowledged in its turn. */
+  /** To be routed, told by {@linkcode Session.routed}, and then acknowledged in its turn. */
   | { readonly type: "publish"; readonly publication: Publication; readonly request: Request }
   /** Subscriptions of open topics were made or changed, in this order. */
   | { readonly type: "subscribed"; readonly subscriptions: readonly OpenSubscription[] }
@@ -209,7 +209,7 @@ export class Session {
     }
     const command = this.#access.commandOf(topic);
     const refusal = command === null ? this.#access.refuseTopic(topic) : null;
-    if (qos > 0) this.#takeOver(qos, packetId, command === null && refusal === null);
+    if (qos > 0) this.#takeOver(qos, packetId);
     else if (refusal !== null) return null;
     if (command === null) {
       const reason = refusal === null ? REASONS.success : TOPIC_REASONS[refusal];
@@ -224,7 +224,17 @@ export class Session {
     return { type: "request", request };
   }
 
-  #takeOver(qos: number, packetId: number, isRouted: boolean): void {
+  /**
+   * A message of an open topic is on its way: its identifier lasts. Told behind the routing, so that where the unit is
+   * too large for one commit a crash makes it come twice rather than not at all.
+   */
+  routed({ qos, packetId }: Request): void {
+    if (qos < 2) return;
+    this.#received!.set(packetId, ROUTED);
+    this.#log?.received(packetId, true);
+  }
+
+  #takeOver(qos: number, packetId: number): void {
     if (this.#unacknowledged >= this.#limits.maxInflightIn) {
       throw new ProtocolError(
         REASONS.receiveMaximumExceeded,
@@ -232,9 +242,7 @@ export class Session {
       ); // [MQTT-3.3.4-7]
     }
     this.#unacknowledged++;
-    if (qos === 1) return;
-    (this.#received ??= new Map()).set(packetId, isRouted ? ROUTED : 0);
-    if (isRouted) this.#log?.received(packetId, true);
+    if (qos === 2) (this.#received ??= new Map()).set(packetId, 0);
   }
 
   /** The topic name, or the one its alias stands for on this connection. */
