@@ -133,6 +133,7 @@ export class Session {
     this.#wantsProblemInformation = connect.wantsProblemInformation;
     this.#mayExpire = connect.sessionExpirySeconds > 0;
     this.#log = log;
+    for (const packetId of this.#received?.keys() ?? []) this.#received!.set(packetId, ACKNOWLEDGED | ROUTED);
     this.#unacknowledged = this.#received?.size ?? 0;
     this.outbound.kept.log = log;
     this.outbound.attach(connect);
@@ -144,7 +145,6 @@ export class Session {
     for (const [packetId, state] of this.#received ?? []) {
       // A command answers its repetition by its own means; what was routed must not be routed again.
       if ((state & ROUTED) === 0) this.#received!.delete(packetId);
-      else this.#received!.set(packetId, state | ACKNOWLEDGED);
     }
     this.outbound.detach();
   }
@@ -156,7 +156,7 @@ export class Session {
       if (this.#access.refuseFilter(topicFilter) === null) this.subscriptions.set(topicFilter, options);
     }
     if (received.length > 0) {
-      this.#received = new Map(received.map((packetId) => [packetId, ACKNOWLEDGED | ROUTED]));
+      this.#received = new Map(received.map((packetId) => [packetId, ROUTED]));
     }
     this.outbound.restore(log, queued);
   }
