@@ -4,15 +4,14 @@ import { type AdmissionRefusal, Admissions, type Peer } from "./admission.ts";
 import { authenticate } from "./authentication.ts";
 import type { BrokerStats } from "./broker_stats.ts";
 import type { ByteStream } from "./byte_stream.ts";
-import type { ConnectRefusal, ConnectRules } from "./connect.ts";
+import type { ConnectRefusal } from "./connect.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { Delivery } from "./delivery.ts";
 import { closeBySteps } from "./drain.ts";
 import { Flusher } from "./flusher.ts";
-import { Journal } from "./journal.ts";
 import type { BrokerLimits } from "./limits.ts";
+import { NodeState } from "./node_state.ts";
 import { OpenStreams } from "./open_streams.ts";
-import { OpenTopics } from "./open_topics.ts";
 import type { ConnectPacket } from "./packet.ts";
 import { PeerLog } from "./peer_log.ts";
 import { Presence } from "./presence.ts";
@@ -21,13 +20,8 @@ import type { RateLimit } from "./rate_limits.ts";
 import { Registry } from "./registry.ts";
 import type { Reply } from "./reply.ts";
 import { Requests } from "./requests.ts";
-import { RetainedMessages } from "./retained.ts";
-import { Router } from "./router.ts";
-import type { SessionRules } from "./session.ts";
-import { Sessions } from "./sessions.ts";
 import { TcpListener } from "./tcp_listener.ts";
 import { TlsListener, type TlsListenerOptions } from "./tls_listener.ts";
-import { TopicAccess } from "./topic_access.ts";
 import { WebSocketStream } from "./web_socket_stream.ts";
 import { WsListener, type WsListenerOptions } from "./ws_listener.ts";
 
@@ -65,18 +59,14 @@ export class Broker {
   readonly #delivery = new Delivery(this.#registry);
   readonly #presence: Presence;
   readonly #peerLog: PeerLog;
-  readonly #journal: Journal;
-  readonly #retained: RetainedMessages;
-  readonly #router: Router;
-  readonly #sessions: Sessions;
-  readonly #sessionCounts = { dropped: 0 };
+  readonly #state: NodeState;
   readonly #connections = new Set<Connection>();
   readonly #paused = new Set<Connection>();
   readonly #listeners: { close(): void }[] = [];
   readonly #streams = new OpenStreams();
   readonly #host: ConnectionHost;
-  #ticker: ReturnType<typeof setInterval> | undefined;
-  #tickedAtMs = 0;
+  readonly #ticker: ReturnType<typeof setInterval>;
+  #tickedAtMs: number;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   /** CONNECTs that are being looked up, also of connections that are closed meanwhile. */
   #authenticating = 0;
@@ -88,57 +78,35 @@ export class Broker {
     takenOver: 0,
   };
 
-  private constructor(options: BrokerOptions) {
+  private constructor(options: BrokerOptions, state: NodeState) {
     const { im, log, limits } = options;
     this.#im = im;
     this.#log = log;
     this.#limits = limits;
+    this.#state = state;
     this.#admissions = new Admissions(limits);
     this.#requests = new Requests({ ...options, notify: (notices) => this.notify(notices) });
     this.#presence = new Presence(im.store.kv, log);
     this.#peerLog = new PeerLog(log);
-    const { mqtt } = im.store.kv;
-    this.#journal = new Journal((units) => mqtt.write(units), log);
-    const openTopics = new OpenTopics(options.openTopics);
-    this.#retained = new RetainedMessages(limits, openTopics);
-    this.#router = new Router(this.#retained, this.#journal);
-    const rules = [false, true].map((isAnonymous): SessionRules => ({
-      limits,
-      access: new TopicAccess(openTopics, limits, isAnonymous),
-      counts: this.#sessionCounts,
-    }));
-    const rulesFor = (isAnonymous: boolean) => rules[isAnonymous ? 1 : 0]!;
-    this.#sessions = new Sessions({
-      ...{ limits, log, router: this.#router, journal: this.#journal, state: mqtt },
-      rulesFor: (userId) => rulesFor(userId === ""),
-    });
-    this.#host = this.#makeHost({
-      allowsAnonymous: options.brokerAnonymous,
-      hasOpenTopics: !openTopics.isEmpty,
-      accessFor: (isAnonymous) => rulesFor(isAnonymous).access,
-    });
+    this.#host = this.#makeHost(options.brokerAnonymous);
+    this.#tickedAtMs = performance.now();
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
   }
 
   /** Makes a broker with the sessions and retained messages that were stored; it listens nowhere yet. */
   static async open(options: BrokerOptions): Promise<Broker> {
-    const broker = new Broker(options);
-    const { sessions, retained } = await options.im.store.kv.mqtt.load();
-    for (const publication of retained) broker.#retained.set(publication);
-    broker.#sessions.restore(sessions, Date.now());
-    broker.#tickedAtMs = performance.now();
-    broker.#ticker = setInterval(() => broker.#tick(), TICK_MS);
-    return broker;
+    const { mqtt } = options.im.store.kv;
+    return new Broker(options, await NodeState.load({ ...options, state: mqtt }));
   }
 
-  #makeHost(rules: Omit<ConnectRules, "limits"> & { readonly hasOpenTopics: boolean }): ConnectionHost {
+  #makeHost(allowsAnonymous: boolean): ConnectionHost {
+    const { router, journal, sessions, hasOpenTopics } = this.#state;
     return {
-      ...rules,
+      ...{ router, journal, sessions, hasOpenTopics, allowsAnonymous },
       limits: this.#limits,
       flusher: new Flusher(),
-      router: this.#router,
-      journal: this.#journal,
-      sessions: this.#sessions,
-      authenticate: (connect, appToken) => this.#authenticate(connect, appToken, rules.allowsAnonymous),
+      accessFor: (isAnonymous) => this.#state.accessFor(isAnonymous),
+      authenticate: (connect, appToken) => this.#authenticate(connect, appToken, allowsAnonymous),
       register: (connection) => this.#register(connection),
       perform: (caller, command, body, answer) => this.#requests.perform(caller, command, body, answer),
       connectFailed: (connection) => {
@@ -153,9 +121,7 @@ export class Broker {
       },
       cutOff: (connection) => {
         this.#counts.cutOff++;
-        this.#log.debug("slow connection cut off", {
-          ...connection.owner,
-        });
+        this.#log.debug("slow connection cut off", { ...connection.owner });
       },
       closed: (connection) => this.#closed(connection),
     };
@@ -287,7 +253,7 @@ export class Broker {
   #register(connection: Connection): ConnectRefusal | null {
     if (this.#admissions.isDraining) return "shutting-down";
     const { login, owner } = connection;
-    const older = this.#sessions.connectionOf(owner!);
+    const older = this.#state.sessions.connectionOf(owner!);
     if (older !== null) {
       this.#counts.takenOver++;
       older.close(REASONS.takenOver); // [MQTT-3.1.4-3], 3.1.1 [MQTT-3.1.4-2]
@@ -316,7 +282,7 @@ export class Broker {
     if (login !== null && this.#registry.delete(login.userId, connection)) {
       this.#presence.set(login.userId, login.clientId, null);
     }
-    if (owner !== null) this.#sessions.detach(owner, connection);
+    if (owner !== null) this.#state.sessions.detach(owner, connection);
   }
 
   #peerBroke(connection: Connection, error: ProtocolError): void {
@@ -336,8 +302,7 @@ export class Broker {
     // When this process stood still, what the peers sent meanwhile has not been read yet.
     if (lateMs > TICK_MS) { for (const connection of this.#connections) connection.excuse(lateMs); }
     for (const connection of this.#connections) connection.tick(nowMs);
-    this.#sessions.sweep(Date.now());
-    this.#router.expire(Date.now());
+    this.#state.sweep(Date.now());
   }
 
   #retryPaused(): void {
@@ -365,14 +330,7 @@ export class Broker {
       ...this.#counts,
       ...this.#requests.counts,
       events: this.#delivery.events,
-      sessions: this.#sessions.size,
-      persistentSessions: this.#sessions.persistent,
-      subscriptions: this.#router.subscriptions,
-      published: this.#router.published,
-      delivered: this.#router.delivered,
-      ...this.#sessionCounts,
-      retained: this.#retained.count,
-      retainedBytes: this.#retained.bytes,
+      ...this.#state.stats(),
     };
   }
 
@@ -386,13 +344,13 @@ export class Broker {
    */
   async drain(seconds: number): Promise<void> {
     this.#admissions.isDraining = true;
-    this.#sessions.isDraining = true;
+    this.#state.sessions.isDraining = true;
     for (const listener of this.#listeners) listener.close();
     await closeBySteps(this.#connections, seconds, () => this.#isBusy);
     clearTimeout(this.#retryTimer);
     clearInterval(this.#ticker);
     await this.#streams.settled(DRAIN_CLOSE_MS);
     await this.#presence.settled();
-    await this.#journal.settled();
+    await this.#state.journal.settled();
   }
 }
