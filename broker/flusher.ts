@@ -2,14 +2,20 @@
 export interface Flushable {
   /** Managed by the flusher: whether it stands in the set. */
   isDirty: boolean;
-  /** When it was flushed last, on the clock of `performance.now()`. */
+  /** Managed by the flusher: when it was flushed last, on the clock of `performance.now()`. */
   flushedAtMs: number;
+  /** Managed by the flusher: flushes that need no pause before them. */
+  eagerFlushes: number;
+  /** Bytes written and not flushed. */
+  readonly dueBytes: number;
   /** Hands over what has been written; must not throw. */
   flush(nowMs: number): void;
 }
 
 /** A busy socket gets a frame at most so often: what comes in between joins one frame. */
 const PAUSE_MS = 2;
+/** After a pause in which nothing came, so many flushes go without: who asks and waits for its answer gets it at once. */
+const EAGER_FLUSHES = 1_024;
 
 /**
  * Collects the sockets that were written to in this turn and flushes them behind it, one frame each. `setImmediate`
@@ -19,6 +25,8 @@ export class Flusher {
   #dirty: Flushable[] = [];
   #isScheduled = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Bytes that were due when a pause began. */
+  readonly #paused = new Map<Flushable, number>();
 
   /** Flushes it behind this turn. */
   mark(flushable: Flushable): void {
@@ -36,11 +44,16 @@ export class Flusher {
     const dirty = this.#dirty;
     this.#dirty = [];
     for (const flushable of dirty) {
-      if (!flushable.isDirty) continue;
-      if (nowMs - flushable.flushedAtMs < PAUSE_MS) {
+      if (!flushable.isDirty) {
+        this.#paused.delete(flushable);
+        continue;
+      }
+      if (nowMs - flushable.flushedAtMs < PAUSE_MS && flushable.eagerFlushes === 0) {
+        if (!this.#paused.has(flushable)) this.#paused.set(flushable, flushable.dueBytes);
         this.#dirty.push(flushable);
         continue;
       }
+      this.#learn(flushable);
       flushable.isDirty = false;
       flushable.flushedAtMs = nowMs;
       flushable.flush(nowMs);
@@ -49,6 +62,17 @@ export class Flusher {
       this.#timer = setTimeout(this.#afterPause, PAUSE_MS);
     }
   };
+
+  /** Whether the pause before this flush was worth it tells whether the next ones need one. */
+  #learn(flushable: Flushable): void {
+    const dueBytes = this.#paused.get(flushable);
+    if (dueBytes === undefined) {
+      if (flushable.eagerFlushes > 0) flushable.eagerFlushes--;
+      return;
+    }
+    this.#paused.delete(flushable);
+    flushable.eagerFlushes = flushable.dueBytes === dueBytes ? EAGER_FLUSHES : 0;
+  }
 
   readonly #afterPause = (): void => {
     this.#timer = undefined;

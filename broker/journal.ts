@@ -30,9 +30,11 @@ export class Journal {
   /** The batch that is gathered. */
   #batch = 1;
   #holders = new Set<Holder>();
+  /** Those of the batch that is being written. */
+  #writingHolders = new Set<Holder>();
   #gatheredBytes = 0;
   #writingBytes = 0;
-  #writing: Promise<void> | null = null;
+  #isWriting = false;
   /** Writes that were added since the start. */
   added = 0;
 
@@ -52,7 +54,7 @@ export class Journal {
     this.#gatheredBytes += WRITE_BYTES + bodyBytes(write);
     if (this.#unit === null) this.#units.push(this.#unit = [write]);
     else this.#unit.push(write);
-    this.#writing ??= this.#writeAll();
+    if (!this.#isWriting) this.#writeAll();
   }
 
   /** The packet has been dealt with: what is added from now on is another unit. */
@@ -66,17 +68,20 @@ export class Journal {
     return this.#batch;
   }
 
-  /** Resolves when everything that has been added is stored. */
+  /** Resolves when everything that has been added by now is stored, whatever others add meanwhile. */
   async settled(): Promise<void> {
-    while (this.#writing !== null) await this.#writing;
+    if (!this.#isWriting) return;
+    const holders = this.#units.length > 0 ? this.#holders : this.#writingHolders;
+    await new Promise<void>((resolve) => holders.add({ stored: () => resolve() }));
   }
 
   async #writeAll(): Promise<void> {
+    this.#isWriting = true;
     // Behind this turn, so that what one packet or one chunk of bytes brings is written together.
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (this.#units.length > 0) {
       const units = this.#units;
-      const holders = this.#holders;
+      const holders = this.#writingHolders = this.#holders;
       const batch = this.#batch++;
       this.#units = [];
       this.#unit = null;
@@ -87,7 +92,7 @@ export class Journal {
       this.#writingBytes = 0;
       for (const holder of holders) holder.stored(batch);
     }
-    this.#writing = null;
+    this.#isWriting = false;
   }
 
   /** Tries until it is done: nothing that waits for it may go on before. */

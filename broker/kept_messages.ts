@@ -48,7 +48,7 @@ export interface RestoredMessage {
 /** A message of an open topic that waits, or is kept until its exchange has ended. */
 export interface Queued {
   readonly kind: "queued";
-  /** 0: it is not kept. */
+  /** 0: it is not kept. A retained message that waits has the one under which it is kept from its sending on. */
   readonly seq: number;
   readonly qos: number;
   /** 0 at QoS 0, and for what is not kept until it is sent. */
@@ -113,7 +113,7 @@ export class KeptMessages {
     return this.#kept?.size ?? 0;
   }
 
-  /** All of them, in the order they came. */
+  /** All of them, in the order they were kept. */
   values(): Iterable<Queued> {
     return this.#kept?.values() ?? [];
   }
@@ -128,11 +128,15 @@ export class KeptMessages {
     return this.#kept?.get(keyOf(queued)) === queued;
   }
 
+  /** The place in order of a message that comes now. */
+  takeSeq(): number {
+    return ++this.#lastSeq;
+  }
+
   /** Keeps a message; null when all that are kept have been sent, and none may make place. */
-  add(delivery: Delivery, packetId: number): Queued | null {
-    const queued = queuedOf(delivery, this.#lastSeq + 1, packetId);
+  add(delivery: Delivery, packetId: number, seq = this.takeSeq()): Queued | null {
+    const queued = queuedOf(delivery, seq, packetId);
     if (!this.#makePlace(queued.bytes)) return null;
-    this.#lastSeq++;
     (this.#kept ??= new Map()).set(keyOf(queued), queued);
     const { qos, retain, subscriptionIds, shared } = queued;
     const { publication } = shared!;
@@ -150,8 +154,8 @@ export class KeptMessages {
   #makePlace(bytes: number): boolean {
     while (this.#isFullFor(bytes)) {
       const victim = this.#oldestUnsent();
-      this.#counts.dropped++;
       if (victim === null) return false;
+      this.#counts.dropped++;
       this.forget(victim);
     }
     return true;
@@ -187,9 +191,9 @@ export class KeptMessages {
     );
   }
 
-  /** Its exchange has ended. */
+  /** Its exchange has ended; what is not kept is none. */
   forget(queued: Queued): void {
-    if (queued.seq === 0) return;
+    if (!this.holds(queued)) return;
     this.#kept!.delete(keyOf(queued));
     if (!queued.isReleased) this.#bytes -= queued.bytes;
     if (queued.qos === 0) this.#atMostOnce--;
@@ -221,7 +225,7 @@ export class KeptMessages {
     if (messages.length === 0) return;
     this.#kept = new Map();
     for (const { payloadBytes, ...message } of messages) {
-      const wasSent = message.qos > 0 && window-- > 0;
+      const wasSent = (message.qos > 0 && window-- > 0) || message.isReleased;
       this.#kept.set(keyOf(message), {
         ...message,
         kind: "queued",

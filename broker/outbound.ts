@@ -12,6 +12,7 @@ import { ACKNOWLEDGEMENTS, publishBytes, setPacketId, writeAcknowledgement, writ
 import {
   appendPublication,
   publicationBytes,
+  type PublicationDelivery,
   type SharedPublication,
   writePublication,
 } from "./encode_publication.ts";
@@ -137,7 +138,7 @@ export class Outbound {
    * [MQTT-4.4.0-1] [MQTT-4.6.0-1]
    */
   resume(writer: PacketWriter): void {
-    for (const queued of this.kept.values()) {
+    for (const queued of [...this.kept.values()].sort((a, b) => a.seq - b.seq)) {
       if (!queued.isReleased) {
         this.#wait(queued);
         continue;
@@ -175,11 +176,15 @@ export class Outbound {
   /** Sends a message of an open topic, or keeps it until the window and the socket have room. */
   publish(delivery: Delivery, hasRoom: boolean, nowMs: number, writer: PacketWriter): Delivered {
     const { qos, isReplay } = delivery;
+    const isKept = qos > 0 && this.kept.log !== null;
     // A retained message is in its own store: it is kept for the session from its sending on.
-    const queued = qos > 0 && this.kept.log !== null && !isReplay
+    const queued = isKept && !isReplay
       ? this.kept.add(delivery, this.#freePacketId())
-      : queuedOf(delivery, 0, 0);
-    if (queued === null) return "dropped";
+      : queuedOf(delivery, isKept ? this.kept.takeSeq() : 0, 0);
+    if (queued === null) {
+      this.#counts.dropped++;
+      return "dropped";
+    }
     if (isReplay && this.#waitingReplays >= this.#limits.maxRetainedPerFilter) {
       throw new ProtocolError(REASONS.quotaExceeded, "Too many retained messages wait for the client.");
     }
@@ -194,7 +199,8 @@ export class Outbound {
   /** Keeps a message for a client that is away; `keepsBody` while bodies are being read back for it. */
   enqueue(delivery: Delivery, keepsBody: boolean): void {
     const queued = this.kept.add(delivery, delivery.qos === 0 ? 0 : this.#freePacketId());
-    if (queued !== null && !keepsBody) queued.shared = null;
+    if (queued === null) this.#counts.dropped++;
+    else if (!keepsBody) queued.shared = null;
   }
 
   #wait(item: Encoded | Queued): void {
@@ -220,7 +226,7 @@ export class Outbound {
       if (item.qos > 0 && this.inflightCount >= this.#window) break;
       if (item.kind === "queued") {
         // It may have had to make place for a newer one.
-        if (item.seq === 0 || this.kept.holds(item)) this.#send(item, nowMs, writer);
+        if (item.isReplay || item.seq === 0 || this.kept.holds(item)) this.#send(item, nowMs, writer);
       } else {
         if (item.qos > 0) setPacketId(item.bytes, this.#begin(this.#freePacketId(), item.qos));
         writer.append(item.bytes);
@@ -238,14 +244,14 @@ export class Outbound {
   }
 
   #send(waited: Queued, nowMs: number, writer: PacketWriter): void {
-    const queued = waited.isReplay ? this.#keepReplay(waited) : waited;
-    const { qos, shared, wasSent, expiresAtMs } = queued;
+    const { qos, shared, wasSent, expiresAtMs } = waited;
     // Past its expiry nothing begins; what has begun goes on. [MQTT-3.3.2-5]
     const isLate = expiresAtMs !== null && expiresAtMs <= nowMs && !wasSent;
     if (shared === null || isLate) {
       this.#counts.dropped++;
-      return this.kept.forget(queued);
+      return this.kept.forget(waited);
     }
+    const queued = waited.isReplay ? this.#keepReplay(waited, shared) : waited;
     const packetId = qos === 0 ? 0 : queued.packetId === 0 ? this.#freePacketId() : queued.packetId;
     // What is too large for the client counts as delivered. [MQTT-3.1.2-25]
     if (!this.#write(queued, shared, packetId, nowMs, writer)) return this.kept.forget(queued);
@@ -254,10 +260,11 @@ export class Outbound {
     this.#begin(packetId, qos);
   }
 
-  #keepReplay(replay: Queued): Queued {
-    const { qos, shared } = replay;
-    if (qos === 0 || this.kept.log === null || shared === null) return replay;
-    return this.kept.add({ ...replay, shared }, this.#freePacketId()) ?? replay;
+  /** From now on it is a kept message like any other. */
+  #keepReplay(replay: Queued, shared: SharedPublication): Queued {
+    const { seq } = replay;
+    if (seq === 0) return replay;
+    return this.kept.add({ ...replay, shared, isReplay: false }, this.#freePacketId(), seq) ?? replay;
   }
 
   /** Whether it was small enough to be written. */
@@ -271,12 +278,11 @@ export class Outbound {
     const { qos, retain, subscriptionIds, expiresAtMs, wasSent: dup } = queued;
     const level = this.#level;
     const { publication } = shared;
-    const isBounded = this.#maxPacketBytes !== Infinity;
     const isPlain = level === 4 ||
       (expiresAtMs === null && subscriptionIds.length === 0 && this.#aliasMaximum === 0);
     if (isPlain && !dup) {
       const encoded = shared.encoded(level, qos, retain);
-      if (isBounded && encoded.bytes.length > this.#maxPacketBytes) return false;
+      if (encoded.bytes.length > this.#maxPacketBytes) return false;
       appendPublication(writer, encoded, packetId);
       return true;
     }
@@ -284,16 +290,26 @@ export class Outbound {
     const expirySeconds = expiresAtMs === null ? null : Math.max(1, Math.ceil((expiresAtMs - nowMs) / 1_000));
     const knownAlias = this.#aliases?.get(publication.topic) ?? null;
     const isAliasKnown = knownAlias !== null;
-    const topicAlias = knownAlias ?? this.#nextAlias();
-    if (
-      isBounded &&
-      publicationBytes(delivery, level, expirySeconds, topicAlias, isAliasKnown) > this.#maxPacketBytes
-    ) return false;
+    let topicAlias = knownAlias ?? this.#nextAlias();
+    // The packet that makes an alias known is larger for it: there may be room for the message alone.
+    if (!isAliasKnown && !this.#fits(delivery, expirySeconds, topicAlias, false)) topicAlias = null;
+    if (!this.#fits(delivery, expirySeconds, topicAlias, isAliasKnown)) return false;
     if (topicAlias !== null && !isAliasKnown) {
       (this.#aliases ??= new Map()).set(publication.topic, topicAlias);
     }
     writePublication(writer, delivery, { level, packetId, dup, expirySeconds, topicAlias, isAliasKnown });
     return true;
+  }
+
+  #fits(
+    delivery: PublicationDelivery,
+    expirySeconds: number | null,
+    topicAlias: number | null,
+    isAliasKnown: boolean,
+  ): boolean {
+    if (this.#maxPacketBytes === Infinity) return true;
+    const bytes = publicationBytes(delivery, this.#level, expirySeconds, topicAlias, isAliasKnown);
+    return bytes <= this.#maxPacketBytes;
   }
 
   /** The first topics of a connection get the aliases; null when there is none left. [MQTT-3.3.2-8] */

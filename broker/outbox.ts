@@ -44,6 +44,7 @@ export class Outbox implements Flushable {
   #isClosed = false;
   isDirty = false;
   flushedAtMs = 0;
+  eagerFlushes = 0;
   /** When the peer last took something, or nothing was waiting for it. */
   progressAtMs: number;
 
@@ -67,6 +68,10 @@ export class Outbox implements Flushable {
   /** Whether the socket takes no more for now. */
   get isPaused(): boolean {
     return this.#isPaused;
+  }
+
+  get dueBytes(): number {
+    return this.#writer?.length ?? 0;
   }
 
   /** Whether more may be written without making the socket hold too much. */
