@@ -8,8 +8,11 @@ export interface Bench {
   readonly cluster: BenchCluster;
   readonly settings: BenchSettings;
   readonly cleanup: Cleanup;
-  /** A server, on a database of its own in the cluster unless a place is given; with `--profile` under the profiler. */
-  startServer(place?: ServerPlace): Promise<ServerProcess>;
+  /**
+   * A server, on a database of its own in the cluster unless a place is given; with `--profile` under the profiler.
+   * What `--set` says goes before `env`.
+   */
+  startServer(place?: ServerPlace, env?: Readonly<Record<string, string>>): Promise<ServerProcess>;
   /** Prints a figure and keeps it for the record. */
   report(figure: Figure): void;
 }

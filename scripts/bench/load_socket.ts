@@ -2,7 +2,7 @@
  * A WebSocket client made for load: one TCP connection, frames built in place, nothing allocated per frame.
  *
  * Every packet is a frame of its own, as `WebSocket.send` makes it; frames of one turn leave in one write. The masking
- * key is 0, which the server has to apply like any other [RFC 6455, 5.3].
+ * key is 0, which the server has to apply like any other [RFC 6455, 5.3]. Over `tcp:` there are no frames.
  */
 
 /** Who hears of a socket. */
@@ -19,8 +19,10 @@ const MASKED = 0x80;
 /** First byte, length byte, two length bytes, masking key. */
 const LONGEST_HEADER = 8;
 
-/** A WebSocket over a TCP connection of its own. */
+/** A WebSocket over a TCP connection of its own, or that connection alone. */
 export class LoadSocket {
+  /** Whether packets travel in frames. */
+  readonly isFramed: boolean;
   readonly #connection: Deno.TcpConn;
   readonly #observer: LoadSocketObserver;
   /** Frames that leave at the end of this turn. */
@@ -35,24 +37,22 @@ export class LoadSocket {
   #cutOff = new Uint8Array(0);
   #closed = false;
 
-  private constructor(connection: Deno.TcpConn, observer: LoadSocketObserver) {
+  private constructor(connection: Deno.TcpConn, observer: LoadSocketObserver, isFramed: boolean) {
+    this.isFramed = isFramed;
     this.#connection = connection;
     this.#observer = observer;
+    if (!isFramed) this.#payloadLeft = Infinity;
   }
 
-  /** Connects to `url` (ws:) with the sub-protocol `mqtt`; `readBytes` is the size of the read buffer. */
+  /** Connects to `url` (ws: with the sub-protocol `mqtt`, or tcp:); `readBytes` is the size of the read buffer. */
   static async open(url: string, observer: LoadSocketObserver, readBytes: number): Promise<LoadSocket> {
-    const { hostname, port, pathname } = new URL(url);
+    const { protocol, hostname, port } = new URL(url);
     const connection = await Deno.connect({ hostname, port: Number(port) });
     try {
       connection.setNoDelay(true);
-      await connection.write(new TextEncoder().encode(
-        `GET ${pathname} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
-          "Sec-WebSocket-Protocol: mqtt\r\n\r\n",
-      ));
-      const rest = await readUpgrade(connection);
-      const socket = new LoadSocket(connection, observer);
+      const isFramed = protocol === "ws:";
+      const rest = isFramed ? await upgrade(connection, new URL(url)) : new Uint8Array(0);
+      const socket = new LoadSocket(connection, observer, isFramed);
       void socket.#read(rest, new Uint8Array(readBytes));
       return socket;
     } catch (error) {
@@ -66,6 +66,14 @@ export class LoadSocket {
     this.#frame(OPCODE.binary, packet);
   }
 
+  /** Sends what was framed before, where packets are framed, at the end of this turn; the bytes are copied at once. */
+  sendFramed(frames: Uint8Array): void {
+    this.#makeRoom(frames.length);
+    this.#out.set(frames, this.#outLength);
+    this.#outLength += frames.length;
+    this.#writeSoon();
+  }
+
   /** Closes without a word. */
   close(): void {
     if (this.#closed) return;
@@ -74,6 +82,7 @@ export class LoadSocket {
   }
 
   #frame(opcode: number, payload: Uint8Array): void {
+    if (!this.isFramed) return this.sendFramed(payload);
     const { length } = payload;
     if (length > 65_535) throw new RangeError(`a frame of ${length} bytes is not made here`);
     this.#makeRoom(LONGEST_HEADER + length);
@@ -90,10 +99,13 @@ export class LoadSocket {
     out.fill(0, at, at += 4);
     out.set(payload, at);
     this.#outLength = at + length;
-    if (!this.#writing) {
-      this.#writing = true;
-      queueMicrotask(() => void this.#write());
-    }
+    this.#writeSoon();
+  }
+
+  #writeSoon(): void {
+    if (this.#writing) return;
+    this.#writing = true;
+    queueMicrotask(() => void this.#write());
   }
 
   #makeRoom(bytes: number): void {
@@ -194,8 +206,13 @@ export class LoadSocket {
   }
 }
 
-/** Reads the answer to the upgrade; what follows it belongs to the first frames. */
-async function readUpgrade(connection: Deno.TcpConn): Promise<Uint8Array> {
+/** Asks for a WebSocket on a connection; resolves with what followed the answer, which belongs to the first frames. */
+export async function upgrade(connection: Deno.TcpConn, { host, pathname }: URL): Promise<Uint8Array> {
+  await connection.write(new TextEncoder().encode(
+    `GET ${pathname} HTTP/1.1\r\nHost: ${host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
+      "Sec-WebSocket-Protocol: mqtt\r\n\r\n",
+  ));
   const buffer = new Uint8Array(4_096);
   let length = 0;
   while (length < buffer.length) {

@@ -11,14 +11,20 @@ import { readSelfTimes } from "./cpu_profile.ts";
 import { describeOptions, helpText, type Options, readOptions, UsageError } from "./options.ts";
 import { describeFigure, type Figure, recordResults } from "./report.ts";
 import { catchUp } from "./scenarios/catch_up.ts";
-import { idle } from "./scenarios/idle.ts";
+import { hostileFrames } from "./scenarios/hostile_frames.ts";
+import { idle, idleWs } from "./scenarios/idle.ts";
 import { latency } from "./scenarios/latency.ts";
+import { mqtt } from "./scenarios/mqtt.ts";
+import { mqttFanOut } from "./scenarios/mqtt_fan_out.ts";
 import { oneToOne } from "./scenarios/one_to_one.ts";
 import { start } from "./scenarios/start.ts";
 import { store } from "./scenarios/store.ts";
 import { type ServerPlace, type ServerProcess, startServer } from "./server_process.ts";
 
-const SCENARIOS: readonly Scenario[] = [store, oneToOne, latency, idle, start, catchUp];
+const SCENARIOS: readonly Scenario[] = [
+  ...[store, oneToOne, latency, idle, idleWs, start, catchUp],
+  ...[mqtt, mqttFanOut, hostileFrames],
+];
 const PROFILED_FILES = 30;
 const PROFILED_FUNCTIONS = 40;
 /** What a shell reports of a program that Ctrl-C ended. */
@@ -39,8 +45,12 @@ class Run implements Bench {
     this.cleanup = cleanup;
   }
 
-  async startServer(place?: ServerPlace): Promise<ServerProcess> {
-    const { profile, env } = this.#options;
+  async startServer(
+    place?: ServerPlace,
+    ownEnv?: Readonly<Record<string, string>>,
+  ): Promise<ServerProcess> {
+    const { profile } = this.#options;
+    const env = { ...ownEnv, ...this.#options.env };
     await using opened = new AsyncDisposableStack();
     const at = place ?? { databaseUrl: opened.use(await this.cluster.createDatabase()).url };
     let profileDir: string | null = null;

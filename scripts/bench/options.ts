@@ -30,7 +30,7 @@ export function helpText(scenarios: readonly Scenario[]): string {
     "",
     ...scenarios.map(({ name, about }) => `  ${name.padEnd(width)}  ${about}`),
     "",
-    `  --seconds=N       how long each load is measured (${DEFAULTS.seconds})`,
+    `  --seconds=N       how long each load is measured; beside peers, in three turns of a tenth (${DEFAULTS.seconds})`,
     `  --users=N         virtual users of one-to-one and latency, in pairs (${DEFAULTS.users})`,
     `  --window=N        messages each user of one-to-one has under way, 1 to 30 (${DEFAULTS.window})`,
     "  --rate=N          messages a second that latency offers, instead of its three rates",

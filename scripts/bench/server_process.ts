@@ -104,7 +104,7 @@ async function waitUntilReady(child: Deno.ChildProcess, url: string): Promise<vo
 }
 
 /** SIGTERM, and SIGKILL when that is not enough. */
-async function stopProcess(child: Deno.ChildProcess): Promise<void> {
+export async function stopProcess(child: Deno.ChildProcess): Promise<void> {
   const kill = (signal: Deno.Signal) => {
     try {
       child.kill(signal);
@@ -114,7 +114,7 @@ async function stopProcess(child: Deno.ChildProcess): Promise<void> {
   };
   kill("SIGTERM");
   const timer = setTimeout(() => {
-    console.error(`The server did not stop within ${STOP_LIMIT_MS / 1_000} s and is killed.`);
+    console.error(`Process ${child.pid} did not stop within ${STOP_LIMIT_MS / 1_000} s and is killed.`);
     kill("SIGKILL");
   }, STOP_LIMIT_MS);
   await child.status;

@@ -2,7 +2,7 @@ import { type Bench, BenchError, type Scenario } from "../bench.ts";
 import { readKernelSlabKib, readMemoryKib } from "../cpu_time.ts";
 import { type Account, createAccounts, inParallel, LoadClient } from "../load_client.ts";
 import { formatNumber } from "../report.ts";
-import type { ServerProcess } from "../server_process.ts";
+import { type Door, DOOR_NAMES, openDoors } from "../server_doors.ts";
 
 /** Connections at which memory is read; the first step carries what is paid once. */
 const STEPS = [2_000, 4_000, 6_000, 8_000, 10_000] as const;
@@ -25,34 +25,44 @@ interface Reading {
 export const idle: Scenario = {
   name: "idle",
   about: "memory per idle connection: authenticated and subscribed, 2,000 to 10,000 of them (Linux)",
-  async run(bench: Bench) {
-    const most = largestStep();
-    await using server = await bench.startServer();
-    const began = performance.now();
-    const accounts = await createAccounts(server, "idle-", most);
-    const madeMs = performance.now() - began;
-    const clients: LoadClient[] = [];
-    const lost: string[] = [];
-    try {
-      const readings: Reading[] = [];
-      let connectMs = 0;
-      for (const step of STEPS.filter((step) => step <= most)) {
-        const before = performance.now();
-        const joining = accounts.slice(clients.length, step);
-        clients.push(...await inParallel(joining.length, (i) => connect(server, joining[i]!, lost)));
-        connectMs += performance.now() - before;
-        readings.push(await readSettled(server.pid, step));
-      }
-      if (lost.length > 0) throw new BenchError(`${lost.length} idle connections were lost: ${lost[0]}.`);
-      report(bench, readings, {
-        usersPerSecond: most / madeMs * 1_000,
-        connectsPerSecond: most / connectMs * 1_000,
-      });
-    } finally {
-      for (const client of clients) client.close();
-    }
-  },
+  run: (bench) => measure(bench, "native"),
 };
+
+/** The same by the door whose WebSockets are in JavaScript. */
+export const idleWs: Scenario = {
+  name: "idle-ws",
+  about: "the same over MQTT_WS_PORT",
+  run: (bench) => measure(bench, "ws"),
+};
+
+async function measure(bench: Bench, door: Door): Promise<void> {
+  const most = largestStep();
+  await using doors = await openDoors(bench);
+  const { server } = doors;
+  const began = performance.now();
+  const accounts = await createAccounts(server, "idle-", most);
+  const madeMs = performance.now() - began;
+  const clients: LoadClient[] = [];
+  const lost: string[] = [];
+  try {
+    const readings: Reading[] = [];
+    let connectMs = 0;
+    for (const step of STEPS.filter((step) => step <= most)) {
+      const before = performance.now();
+      const joining = accounts.slice(clients.length, step);
+      clients.push(...await inParallel(joining.length, (i) => connect(doors.urls[door], joining[i]!, lost)));
+      connectMs += performance.now() - before;
+      readings.push(await readSettled(server.pid, step));
+    }
+    if (lost.length > 0) throw new BenchError(`${lost.length} idle connections were lost: ${lost[0]}.`);
+    report(bench, door, readings, {
+      usersPerSecond: most / madeMs * 1_000,
+      connectsPerSecond: most / connectMs * 1_000,
+    });
+  } finally {
+    for (const client of clients) client.close();
+  }
+}
 
 /** Each process holds one end of every connection. */
 function largestStep(): number {
@@ -72,9 +82,9 @@ function largestStep(): number {
   return most;
 }
 
-async function connect(server: ServerProcess, account: Account, lost: string[]): Promise<LoadClient> {
+async function connect(wsUrl: string, account: Account, lost: string[]): Promise<LoadClient> {
   return await LoadClient.connect({
-    wsUrl: server.wsUrl,
+    wsUrl,
     account,
     readBytes: READ_BYTES,
     observer: { acknowledged() {}, reply() {}, event() {}, lost: (reason) => lost.push(reason) },
@@ -103,6 +113,7 @@ function requireRss(pid: number): number {
 
 function report(
   bench: Bench,
+  door: Door,
   readings: readonly Reading[],
   speed: { readonly usersPerSecond: number; readonly connectsPerSecond: number },
 ): void {
@@ -111,11 +122,13 @@ function report(
     ? slopeOf(readings.map(({ connections, slabKib }) => [connections, slabKib!]))
     : null;
   bench.report({
-    scenario: "idle",
-    what: `resident memory per idle connection, ${first.connections} to ${last.connections}`,
+    scenario: door === "native" ? idle.name : idleWs.name,
+    what: `resident memory per idle connection, ${first.connections} to ${last.connections}, ${
+      DOOR_NAMES[door]
+    }`,
     value: slopeOf(readings.map(({ connections, rssKib }) => [connections, rssKib])),
     unit: "KiB",
-    target: { atMost: 28 },
+    ...door === "native" && { target: { atMost: 28 } },
     notes: [
       `server ${
         readings.map((reading) => `${formatNumber(reading.rssKib / 1024)} MiB at ${reading.connections}`)
