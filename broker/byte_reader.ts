@@ -84,11 +84,11 @@ export class ByteReader {
     let all = 0;
     for (let i = this.at; i < end; i++) {
       const byte = bytes[i]!;
-      if (byte === 0) throw malformed("A string holds the character U+0000."); // [MQTT-1.5.3-2]
+      if (byte === 0) throw malformed("A string holds the character U+0000."); // [MQTT-1.5.4-2], 3.1.1 [MQTT-1.5.3-2]
       all |= byte;
     }
     if (all >= 0x80 && !isUtf8(bytes.subarray(this.at, end))) {
-      throw malformed("A string is not well-formed UTF-8."); // [MQTT-1.5.3-1]
+      throw malformed("A string is not well-formed UTF-8."); // [MQTT-1.5.4-1], 3.1.1 [MQTT-1.5.3-1]
     }
     this.at = end;
     return all < 0x80;

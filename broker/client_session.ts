@@ -1,4 +1,4 @@
-import type { MqttOwner, MqttSessionRecord } from "../store/mod.ts";
+import type { MqttOwner, MqttSessionRecord, MqttWrite } from "../store/mod.ts";
 import type { Journal } from "./journal.ts";
 import type { Delivery } from "./kept_messages.ts";
 import type { Will } from "./packet.ts";
@@ -74,25 +74,30 @@ export class JournalLog implements SessionLog {
 
   /** The session itself: its expiry, its will, since when its client is away. */
   session(): void {
-    this.#journal.add({ kind: "session", owner: this.#client.owner, record: this.#client.toRecord() });
+    this.#add({ kind: "session", owner: this.#client.owner, record: this.#client.toRecord() });
     this.#client.connection?.hold();
   }
 
   subscription(topicFilter: string, options: SubscriptionOptions | null): void {
-    this.#journal.add({ kind: "subscription", owner: this.#client.owner, topicFilter, record: options });
+    this.#add({ kind: "subscription", owner: this.#client.owner, topicFilter, record: options });
     this.#client.connection?.hold();
   }
 
   queued(seq: number, state: QueuedState | null, replacedBytes: number): number {
-    this.#journal.add({ kind: "queued", owner: this.#client.owner, seq, record: state, replacedBytes });
+    this.#add({ kind: "queued", owner: this.#client.owner, seq, record: state, replacedBytes });
     // When its end is lost, it is only sent again, and the client knows its identifier.
     if (state !== null) this.#client.connection?.hold();
     return state?.publication ? publicationBytes(state.publication) : 0;
   }
 
   received(packetId: number, isKept: boolean): void {
-    this.#journal.add({ kind: "received", owner: this.#client.owner, packetId, isKept });
+    this.#add({ kind: "received", owner: this.#client.owner, packetId, isKept });
     this.#client.connection?.hold();
+  }
+
+  /** What still comes when the session has ended would be found by the next one of this client after a restart. */
+  #add(write: MqttWrite): void {
+    if (!this.#client.isEnded) this.#journal.add(write);
   }
 
   /** Everything of the session goes. */

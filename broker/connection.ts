@@ -87,7 +87,8 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
     this.outbox = new Outbox(stream, {
       flusher: host.flusher,
       owner: this,
-      maxBytes: host.limits.maxWaitingBytes,
+      // One packet of the largest size may be held for the journal although its client reads.
+      maxBytes: host.limits.maxWaitingBytes + host.limits.maxPacketBytes,
       nowMs,
     });
     this.#handshake = new Handshake(options.appToken, nowMs);

@@ -23,6 +23,7 @@ export type Authenticate = (
 
 /** A CONNECT that is refused. */
 export interface RefusedConnect {
+  /** Empty where the client takes no packet of that size. */
   readonly connack: Uint8Array;
   /** Counts against the address it came from. */
   readonly isClientsFault: boolean;
@@ -42,6 +43,7 @@ export class Handshake {
   #appToken: string | null;
   #level: ProtocolLevel | null = null;
   #connect: ConnectPacket | null = null;
+  #maxPacketBytes = Infinity;
   /** Logins that ended while this one was being looked up. */
   #endedLogins: string[] | null = null;
   startedAtMs: number;
@@ -70,6 +72,7 @@ export class Handshake {
     if (level === "unsupported") return { connack: UNSUPPORTED_CONNACK, isClientsFault: true };
     this.#level = level;
     const connect = readConnect(bytes, packetStart, bodyStart, packetEnd, level);
+    this.#maxPacketBytes = connect.maxPacketBytes;
     const refusal = refuseConnect(connect, rules);
     if (refusal !== null) return this.refuse(refusal);
     this.#connect = connect;
@@ -94,8 +97,9 @@ export class Handshake {
 
   /** Refuses a CONNECT whose level is known. */
   refuse(refusal: ConnectRefusal): RefusedConnect {
+    const connack = refusedConnack(refusal, this.#level!);
     return {
-      connack: refusedConnack(refusal, this.#level!),
+      connack: connack.length > this.#maxPacketBytes ? NOTHING : connack, // [MQTT-3.1.2-24]
       isClientsFault: !NOT_THE_CLIENT.has(refusal),
     };
   }
@@ -110,6 +114,8 @@ export class Handshake {
 function newClientId(): string {
   return crypto.getRandomValues(new Uint8Array(12)).toBase64({ alphabet: "base64url" });
 }
+
+const NOTHING = new Uint8Array(0);
 
 /** Refusals that are no fault of the client. */
 const NOT_THE_CLIENT: ReadonlySet<ConnectRefusal> = new Set<ConnectRefusal>([

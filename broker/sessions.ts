@@ -94,12 +94,14 @@ export class Sessions {
     connection: ClientConnection,
   ): Promise<ClaimedSession | "server-unavailable"> {
     const older = this.#sessions.get(keyOf(owner));
-    if (older !== undefined && clean) {
-      this.#end(older);
+    if (older !== undefined) {
+      if (clean) this.#end(older);
+      // What time has brought and no sweep has seen yet came before this CONNECT. [MQTT-4.1.0-2]
+      else this.#age(older, Date.now());
       // Who begins anew must not find the old session again after a crash.
-      if (older.log !== null) connection.hold();
+      if (older.isEnded && older.log !== null) connection.hold();
     }
-    const isPresent = older !== undefined && !clean;
+    const isPresent = older !== undefined && !older.isEnded;
     const client = isPresent ? older : this.#make(owner, new Session(this.#options.rulesFor(owner.userId)));
     client.claimant = connection;
     this.#options.journal.seal();
@@ -201,17 +203,17 @@ export class Sessions {
   sweep(nowMs: number): void {
     for (const client of this.#away) {
       if (client.claimant !== null) continue;
-      const { expirySeconds, disconnectedAtMs } = client;
-      const isOver = expirySeconds !== FOR_EVER_SECONDS && nowMs >= disconnectedAtMs! + expirySeconds * 1_000;
-      if (isOver) this.#end(client);
-      else {
-        const will = this.#takeDueWill(client, nowMs);
-        if (will === null) continue;
-        client.log!.session();
-        this.#publishWill(client, will);
-      }
+      this.#age(client, nowMs);
       this.#options.journal.seal();
     }
+  }
+
+  #age(client: ClientSession, nowMs: number): void {
+    if (isOver(client, nowMs)) return this.#end(client);
+    const will = this.#takeDueWill(client, nowMs);
+    if (will === null) return;
+    client.log!.session();
+    this.#publishWill(client, will);
   }
 
   #takeDueWill(client: ClientSession, nowMs: number): Will | null {
@@ -230,6 +232,12 @@ export class Sessions {
       topic: publication.topic,
     });
   }
+}
+
+/** Whether its client has been away for longer than its session lasts. [MQTT-4.1.0-2] */
+function isOver({ expirySeconds, disconnectedAtMs }: ClientSession, nowMs: number): boolean {
+  if (disconnectedAtMs === null || expirySeconds === FOR_EVER_SECONDS) return false;
+  return nowMs >= disconnectedAtMs + expirySeconds * 1_000;
 }
 
 /** Identifiers hold no U+0000. */

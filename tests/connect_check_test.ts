@@ -19,6 +19,7 @@ import {
   userProperty,
   will,
 } from "./mqtt_bytes.ts";
+import { tagsOf } from "./mqtt_statement.ts";
 
 const MALFORMED = REASONS.malformedPacket;
 const VIOLATION = REASONS.protocolError;
@@ -30,82 +31,131 @@ function refusesConnect(name: string, tag: string, reason: number, bytes: Uint8A
   });
 }
 
-refusesConnect("A first packet that is no CONNECT", "[MQTT-3.1.0-1]", VIOLATION, publish("im/x"));
+refusesConnect(
+  "A first packet that is no CONNECT",
+  "[MQTT-3.1.0-1] 3.1.1 [MQTT-3.1.0-1]",
+  VIOLATION,
+  publish("im/x"),
+);
 refusesConnect(
   "A CONNECT with reserved flags in its fixed header",
-  "[MQTT-2.1.3-1]",
+  "[MQTT-2.1.3-1] 3.1.1 [MQTT-2.2.2-1] [MQTT-2.2.2-2]",
   MALFORMED,
   packet(0x11, counted("MQTT"), 4),
 );
-refusesConnect("A CONNECT of another protocol", "[MQTT-3.1.2-1]", VIOLATION, connect({ name: "HTTP" }));
-refusesConnect("A CONNECT of a protocol called mqtt", "[MQTT-3.1.2-1]", VIOLATION, connect({ name: "mqtt" }));
+for (const name of ["HTTP", "mqtt", ""]) {
+  refusesConnect(
+    `A CONNECT of a protocol called "${name}"`,
+    "[MQTT-3.1.2-1] 3.1.1 [MQTT-3.1.2-1]",
+    VIOLATION,
+    connect({ name }),
+  );
+}
 refusesConnect(
   "A CONNECT that ends in its protocol name",
   "",
   MALFORMED,
   packet(0x10, uint16(4), 0x4d, 0x51),
 );
-for (const level of [4, 5]) {
+for (const level of [4, 5] as const) {
   const version = level === 4 ? "3.1.1" : "5.0";
-  const refusesHere = (name: string, tag: string, reason: number, parts: ConnectParts) =>
-    refusesConnect(`A CONNECT of ${version} ${name}`, tag, reason, connect({ level, ...parts }));
-  refusesHere("with the reserved flag", "[MQTT-3.1.2-3]", MALFORMED, { flags: 0x03 });
-  refusesHere("with will QoS 3", level === 5 ? "[MQTT-3.1.2-12]" : "[MQTT-3.1.2-14]", MALFORMED, {
+  const refusesHere = (name: string, tags: string, reason: number, parts: ConnectParts) =>
+    Deno.test(`${name} is refused in ${version}${tagsOf(level, tags)}`, () => {
+      assert.equal(reasonOf(() => readFirst(connect({ level, ...parts }))), reason);
+    });
+  refusesHere("A CONNECT with the reserved flag", "[MQTT-3.1.2-3] 3.1.1 [MQTT-3.1.2-3]", MALFORMED, {
+    flags: 0x03,
+  });
+  refusesHere("A CONNECT with will QoS 3", "[MQTT-3.1.2-12] 3.1.1 [MQTT-3.1.2-14]", MALFORMED, {
     flags: 0x02 | 0x04 | 0x18,
     will: will(level, "a", "gone"),
   });
-  refusesHere("with will QoS and no will", level === 5 ? "[MQTT-3.1.2-11]" : "[MQTT-3.1.2-13]", MALFORMED, {
-    flags: 0x02 | 0x08,
+  refusesHere(
+    "A CONNECT with will QoS and no will",
+    "[MQTT-3.1.2-11] 3.1.1 [MQTT-3.1.2-11] [MQTT-3.1.2-13]",
+    MALFORMED,
+    { flags: 0x02 | 0x08 },
+  );
+  refusesHere(
+    "A CONNECT with will retain and no will",
+    "[MQTT-3.1.2-13] 3.1.1 [MQTT-3.1.2-11] [MQTT-3.1.2-15]",
+    MALFORMED,
+    { flags: 0x02 | 0x20 },
+  );
+  refusesHere(
+    "A CONNECT with a will its flags do not announce",
+    "[MQTT-3.1.4-1] 3.1.1 [MQTT-3.1.2-11]",
+    MALFORMED,
+    { flags: 0x02, will: will(level, "a", "gone") },
+  );
+  refusesHere("A CONNECT with a will flag and no will", "[MQTT-3.1.2-9] 3.1.1 [MQTT-3.1.2-9]", MALFORMED, {
+    flags: 0x06,
+  });
+  for (const topic of ["", "a/#", "a/+"]) {
+    refusesHere(
+      `A CONNECT with a will to "${topic}"`,
+      topic === "" ? "[MQTT-4.7.3-1] 3.1.1 [MQTT-4.7.3-1]" : "[MQTT-4.7.0-1] 3.1.1 [MQTT-4.7.1-1]",
+      MALFORMED,
+      { will: will(level, topic, "gone") },
+    );
+  }
+  refusesHere(
+    "A CONNECT with a user name flag and no user name",
+    "[MQTT-3.1.2-17] 3.1.1 [MQTT-3.1.2-19]",
+    MALFORMED,
+    { flags: 0x82 },
+  );
+  refusesHere(
+    "A CONNECT with a user name its flags do not announce",
+    "[MQTT-3.1.2-16] 3.1.1 [MQTT-3.1.2-18]",
+    MALFORMED,
+    { flags: 0x02, userName: "alice" },
+  );
+  refusesHere(
+    "A CONNECT with a password flag and no password",
+    "[MQTT-3.1.2-19] 3.1.1 [MQTT-3.1.2-21]",
+    MALFORMED,
+    { flags: 0xc2, userName: "alice" },
+  );
+  refusesHere("A CONNECT with more bytes than content", "[MQTT-3.1.4-1] 3.1.1 [MQTT-3.1.4-1]", MALFORMED, {
+    surplus: Uint8Array.of(0),
   });
   refusesHere(
-    "with will retain and no will",
-    level === 5 ? "[MQTT-3.1.2-13]" : "[MQTT-3.1.2-15]",
+    "A CONNECT with a password its flags do not announce",
+    "[MQTT-3.1.2-18] 3.1.1 [MQTT-3.1.2-20]",
     MALFORMED,
-    {
-      flags: 0x02 | 0x20,
-    },
+    { flags: 0x82, userName: "alice", password: "secret" },
   );
-  refusesHere("with a will flag and no will", "[MQTT-3.1.2-9]", MALFORMED, { flags: 0x06 });
-  for (
-    const [topic, tag] of [["", "[MQTT-4.7.3-1]"], ["a/#", "[MQTT-4.7.1-1]"], [
-      "a/+",
-      "[MQTT-4.7.1-2]",
-    ]] as const
-  ) {
-    refusesHere(`with a will to "${topic}"`, tag, MALFORMED, {
-      will: will(level, topic, "gone"),
-    });
-  }
-  refusesHere("with a will topic with U+0000", "[MQTT-1.5.4-2]", MALFORMED, {
-    will: will(level, NUL, "gone"),
-  });
-  refusesHere("with a user name flag and no user name", "[MQTT-3.1.2-17]", MALFORMED, { flags: 0x82 });
-  refusesHere("with a password flag and no password", "[MQTT-3.1.2-19]", MALFORMED, {
-    flags: 0xc2,
-    userName: "alice",
-  });
-  refusesHere("with more bytes than content", "[MQTT-3.1.4-1]", MALFORMED, { surplus: Uint8Array.of(0) });
-  refusesHere("with a password its flags do not announce", "[MQTT-3.1.2-18]", MALFORMED, {
-    flags: 0x82,
-    userName: "alice",
-    password: "secret",
-  });
-  refusesHere("with U+0000 in its client identifier", "[MQTT-3.1.3-4]", MALFORMED, { clientId: NUL });
-  refusesHere("with U+0000 in its user name", "[MQTT-3.1.3-12]", MALFORMED, { userName: NUL });
-  for (const [name, bytes] of ILL_FORMED) {
-    refusesHere(`with ${name} in its client identifier`, "[MQTT-3.1.3-4]", MALFORMED, { clientId: bytes });
-    refusesHere(`with ${name} in its user name`, "[MQTT-3.1.3-12]", MALFORMED, { userName: bytes });
+  for (const [name, bytes] of [["U+0000", NUL] as const, ...ILL_FORMED]) {
+    refusesHere(
+      `A CONNECT with ${name} in its client identifier`,
+      "[MQTT-3.1.3-4] 3.1.1 [MQTT-3.1.3-4]",
+      MALFORMED,
+      { clientId: bytes },
+    );
+    refusesHere(
+      `A CONNECT with ${name} in its user name`,
+      "[MQTT-3.1.3-12] 3.1.1 [MQTT-3.1.3-11]",
+      MALFORMED,
+      { userName: bytes },
+    );
+    refusesHere(
+      `A CONNECT with ${name} in its will topic`,
+      "[MQTT-3.1.3-11] 3.1.1 [MQTT-3.1.3-10]",
+      MALFORMED,
+      { will: will(level, bytes, "gone") },
+    );
   }
   refusesConnect(
-    `A CONNECT of ${version} that ends before its client identifier`,
-    "[MQTT-3.1.3-3]",
+    `A CONNECT that ends before its client identifier, in ${version},`,
+    level === 4 ? "3.1.1 [MQTT-3.1.3-3]" : "[MQTT-3.1.3-3]",
     MALFORMED,
     packet(0x10, counted("MQTT"), level, 2, uint16(0), level === 5 ? properties() : []),
   );
 }
 refusesConnect(
   "A CONNECT of 3.1.1 with a password and no user name",
-  "[MQTT-3.1.2-22]",
+  "3.1.1 [MQTT-3.1.2-22]",
   MALFORMED,
   connect({ level: 4, password: "secret" }),
 );
@@ -160,12 +210,12 @@ for (const [name, bytes] of ILL_FORMED) {
 }
 
 for (const [name, level] of [["MQIsdp", 3], ["MQTT", 3], ["MQTT", 6], ["MQTT", 0], ["MQTT", 0x84]] as const) {
-  Deno.test(`${name} level ${level} is known as unsupported before the codec sees it [MQTT-3.1.2-2]`, () => {
+  Deno.test(`${name} level ${level} is known as unsupported before the codec sees it [MQTT-3.1.2-2] 3.1.1 [MQTT-3.1.2-2]`, () => {
     assert.equal(readFirst(connect({ name, level, surplus: Uint8Array.of(1, 2, 3) })), "unsupported");
   });
 }
 
-Deno.test("CONNECT of 3.1.1 is read with everything it says", () => {
+Deno.test("CONNECT of 3.1.1 is read with everything it says, in its order 3.1.1 [MQTT-3.1.3-1] [MQTT-1.5.3-3]", () => {
   const bytes = connect({
     level: 4,
     flags: 0xf4,
@@ -178,7 +228,7 @@ Deno.test("CONNECT of 3.1.1 is read with everything it says", () => {
   assert.deepEqual(readFirst(bytes), {
     type: "connect",
     level: 4,
-    clientId: "cli\ufeffent", // [MQTT-1.5.4-3]
+    clientId: "cli\ufeffent",
     userName: "alice",
     password: Uint8Array.of(1, 0, 255),
     clean: false,
@@ -257,7 +307,7 @@ Deno.test("A session of 3.1.1 lasts for ever or ends with its connection", () =>
   assert.equal(forEver.sessionExpirySeconds, 0xffff_ffff);
 });
 
-Deno.test("A will is read with every QoS and RETAIN flag in both versions [MQTT-3.1.2-9]", () => {
+Deno.test("A will is read with every QoS and RETAIN flag in both versions [MQTT-3.1.2-9] [MQTT-3.1.2-12] 3.1.1 [MQTT-3.1.2-9] [MQTT-3.1.2-14]", () => {
   for (const level of [4, 5]) {
     for (const qos of [0, 1, 2]) {
       for (const retain of [false, true]) {

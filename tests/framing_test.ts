@@ -30,7 +30,7 @@ function cut(framing: Framing, ...chunks: readonly Uint8Array[]): Uint8Array[] {
   return packets;
 }
 
-Deno.test("Framing cuts the same packets wherever the chunks are cut [MQTT-6.0.0-2]", () => {
+Deno.test("Framing cuts the same packets wherever the chunks are cut [MQTT-6.0.0-2] 3.1.1 [MQTT-6.0.0-2]", () => {
   const bytes = join(...stream);
   for (let size = 1; size < 700; size++) {
     const chunks: Uint8Array[] = [];

@@ -59,6 +59,8 @@ export interface RawReply {
 /** A client whose every byte is the test's. */
 export class RawClient implements AsyncDisposable {
   readonly level: ProtocolLevel;
+  /** Hears the bytes themselves, before they are read. */
+  onBytes: ((bytes: Uint8Array) => void) | null = null;
   readonly #wire: Wire;
   readonly #packets: CodecPacket[] = [];
   #awaited: { resolve(packet: CodecPacket): void; reject(error: Error): void } | null = null;
@@ -72,7 +74,10 @@ export class RawClient implements AsyncDisposable {
     reader.on("error", (error) => {
       throw error;
     });
-    this.#wire = open((bytes) => reader.parse(bytes as Parameters<typeof reader.parse>[0]));
+    this.#wire = open((bytes) => {
+      this.onBytes?.(bytes);
+      reader.parse(bytes as Parameters<typeof reader.parse>[0]);
+    });
     this.#wire.closed.then(() => {
       this.#isClosed = true;
       this.#awaited?.reject(new Error("the server closed the connection"));

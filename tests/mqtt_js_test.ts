@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from "mqtt";
 import { createLogin } from "./admin.ts";
 import { type Door, DOORS, within } from "./mqtt_client.ts";
+import { tagsOf } from "./mqtt_statement.ts";
 import { startServer, type TestServer } from "./server.ts";
 
 const VERSIONS = [[4, "3.1.1"], [5, "5.0"]] as const;
@@ -144,7 +145,7 @@ for (const door of DOORS) {
       }
     });
 
-    Deno.test(`MQTT.js is taken over by the same client, over ${door} in ${version} [MQTT-3.1.4-3]`, async () => {
+    Deno.test(`MQTT.js is taken over by the same client, over ${door} in ${version}${tagsOf(level, "[MQTT-3.1.4-3] 3.1.1 [MQTT-3.1.4-2]")}`, async () => {
       await using server = await startServer();
       const options: IClientOptions = {
         protocolVersion: level,

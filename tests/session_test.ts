@@ -24,6 +24,7 @@ import {
   uint16,
   uint32,
 } from "./mqtt_bytes.ts";
+import { tagsOf } from "./mqtt_statement.ts";
 
 const LIMITS: SessionLimits = {
   maxInflightOut: 4,
@@ -144,7 +145,7 @@ for (const [level, version] of VERSIONS) {
     assert.deepEqual(client.heard(), []);
   });
 
-  Deno.test(`Session acknowledges a QoS 1 request by PUBACK once it is carried out in ${version} [MQTT-4.3.2-4]`, () => {
+  Deno.test(`Session acknowledges a QoS 1 request by PUBACK once it is carried out in ${version}${tagsOf(level, "[MQTT-4.3.2-4] 3.1.1 [MQTT-4.3.2-2]")}`, () => {
     const client = new Client(level);
     const request = client.request(1, 7);
     assert.deepEqual(client.heard(), []);
@@ -152,14 +153,14 @@ for (const [level, version] of VERSIONS) {
     assert.deepEqual(client.heard(), ["puback 7"]);
   });
 
-  Deno.test(`Session takes the identifier of an acknowledged QoS 1 request for a new one in ${version} [MQTT-4.3.2-5]`, () => {
+  Deno.test(`Session takes the identifier of an acknowledged QoS 1 request for a new one in ${version}${tagsOf(level, "[MQTT-4.3.2-5] 3.1.1 [MQTT-4.3.2-2]")}`, () => {
     const client = new Client(level);
     client.acknowledge(client.request(1, 7));
     const [effect] = client.send(publish("im/x", { level, qos: 1, packetId: 7, isDup: true }));
     assert.equal(effect?.type, "request");
   });
 
-  Deno.test(`Session carries a QoS 2 request through PUBREC and PUBREL to PUBCOMP in ${version} [MQTT-4.3.3-11]`, () => {
+  Deno.test(`Session carries a QoS 2 request through PUBREC and PUBREL to PUBCOMP in ${version}${tagsOf(level, "[MQTT-4.3.3-8] [MQTT-4.3.3-11] [MQTT-4.3.3-12] 3.1.1 [MQTT-4.3.3-2]")}`, () => {
     const client = new Client(level);
     client.acknowledge(client.request(2, 9));
     assert.deepEqual(client.send(acknowledgement(PUBREL, 9)), [null]);
@@ -168,7 +169,7 @@ for (const [level, version] of VERSIONS) {
     client.request(2, 9);
   });
 
-  Deno.test(`Session takes a QoS 2 request over once; a duplicate only gets its PUBREC again in ${version} [MQTT-4.3.3-10]`, () => {
+  Deno.test(`Session takes a QoS 2 request over once; a duplicate only gets its PUBREC again in ${version}${tagsOf(level, "[MQTT-4.3.3-10] 3.1.1 [MQTT-4.3.3-2]")}`, () => {
     const client = new Client(level);
     const duplicate = publish("im/x", { level, qos: 2, packetId: 9, isDup: true });
     const request = client.request(2, 9);
@@ -179,7 +180,7 @@ for (const [level, version] of VERSIONS) {
     assert.deepEqual(client.heard(), ["pubrec 9", "pubrec 9", "pubrec 9"]);
   });
 
-  Deno.test(`Session answers a PUBREL it knows nothing of in ${version} [MQTT-4.3.3-11]`, () => {
+  Deno.test(`Session answers a PUBREL it knows nothing of in ${version}${tagsOf(level, "[MQTT-4.3.3-11] 3.1.1 [MQTT-4.3.3-2]")}`, () => {
     const client = new Client(level);
     client.send(acknowledgement(PUBREL, 4));
     assert.deepEqual(client.heard(), [level === 5 ? "pubcomp 4 0x92" : "pubcomp 4"]);
@@ -203,7 +204,7 @@ for (const [level, version] of VERSIONS) {
     assert.equal(client.session.outbound.inflightCount, 0);
   });
 
-  Deno.test(`Session refuses more unacknowledged requests than its receive maximum in ${version} [MQTT-3.3.4-7]`, () => {
+  Deno.test(`Session refuses more unacknowledged requests than its receive maximum in ${version}${tagsOf(level, "[MQTT-3.3.4-7]")}`, () => {
     const client = new Client(level);
     const first = client.request(1, 1);
     const second = client.request(2, 2);
@@ -238,13 +239,13 @@ for (const [level, version] of VERSIONS) {
     }
   });
 
-  Deno.test(`Session answers PINGREQ with PINGRESP in ${version} [MQTT-3.12.4-1]`, () => {
+  Deno.test(`Session answers PINGREQ with PINGRESP in ${version}${tagsOf(level, "[MQTT-3.12.4-1] 3.1.1 [MQTT-3.12.4-1]")}`, () => {
     const client = new Client(level);
     assert.deepEqual(client.send(packet(0xc0)), [null]);
     assert.deepEqual(client.heard(), ["pingresp"]);
   });
 
-  Deno.test(`Session ends with DISCONNECT in ${version} [MQTT-3.14.4-1]`, () => {
+  Deno.test(`Session ends with DISCONNECT in ${version}`, () => {
     const goodbye = { type: "disconnect", reason: 0, sessionExpirySeconds: null };
     assert.deepEqual(new Client(level).send(packet(0xe0)), [{ type: "disconnect", packet: goodbye }]);
   });
@@ -289,7 +290,7 @@ Deno.test("Session refuses to be kept beyond its connection when it was not to b
 // Subscriptions
 
 for (const [level, version] of VERSIONS) {
-  Deno.test(`Session grants what is the client's own, one code per filter, in ${version} [MQTT-3.8.4-6]`, () => {
+  Deno.test(`Session grants what is the client's own, one code per filter, in ${version}${tagsOf(level, "[MQTT-3.8.4-6] 3.1.1 [MQTT-3.8.4-5]")}`, () => {
     const client = new Client(level);
     client.send(subscribe(
       level,
@@ -313,7 +314,7 @@ for (const [level, version] of VERSIONS) {
     assert.equal(client.session.subscriptions.inbox?.qos, 1);
   });
 
-  Deno.test(`Session answers an UNSUBSCRIBE that finds nothing too in ${version} [MQTT-3.10.4-5]`, () => {
+  Deno.test(`Session answers an UNSUBSCRIBE that finds nothing too in ${version}${tagsOf(level, "[MQTT-3.10.4-5] 3.1.1 [MQTT-3.10.4-5]")}`, () => {
     const client = new Client(level);
     client.subscribe(["me/#", 2], ["me/reply", 0]);
     const filters = join(counted("me/#"), counted("me/inbox"), counted("im/#"));
@@ -341,7 +342,7 @@ Deno.test("Session sends no acknowledgement larger than the client takes [MQTT-3
 // Deliveries
 
 for (const [level, version] of VERSIONS) {
-  Deno.test(`Session delivers at the subscribed QoS in ${version} [MQTT-3.8.4-8]`, () => {
+  Deno.test(`Session delivers at every QoS and sees its exchange to the end in ${version}${tagsOf(level, "[MQTT-4.3.3-4] 3.1.1 [MQTT-4.3.3-1]")}`, () => {
     const client = new Client(level);
     for (const qos of [0, 1, 2]) assert.equal(client.deliver(`m${qos}`, qos), "written");
     assert.deepEqual(client.heard(), [
@@ -361,7 +362,7 @@ for (const [level, version] of VERSIONS) {
     assert.equal(client.session.outbound.inflightCount, 0);
   });
 
-  Deno.test(`Session sends no more than its window and the rest in order behind acknowledgements in ${version} [MQTT-4.9.0-2]`, () => {
+  Deno.test(`Session sends no more than its window and the rest in order behind acknowledgements in ${version}${tagsOf(level, "[MQTT-4.9.0-2]")}`, () => {
     const client = new Client(level);
     const states = Array.from({ length: 6 }, (_, i) => client.deliver(`m${i}`, 1));
     // Behind something that waits, QoS 0 waits too: the order of a topic is kept.
@@ -379,7 +380,7 @@ for (const [level, version] of VERSIONS) {
     assert.equal(client.session.outbound.waitingBytes, 0);
   });
 
-  Deno.test(`Session holds a QoS 2 delivery in its window until PUBCOMP in ${version} [MQTT-3.3.4-9]`, () => {
+  Deno.test(`Session holds a QoS 2 delivery in its window until PUBCOMP in ${version}${tagsOf(level, "[MQTT-3.3.4-9]")}`, () => {
     const client = new Client(level, { receiveMaximum: 1 });
     assert.equal(client.deliver("a", 2), "written");
     assert.equal(client.deliver("b", 2), "waiting");
@@ -391,7 +392,7 @@ for (const [level, version] of VERSIONS) {
     assert.deepEqual(client.heard(), ["publish b qos 2 id 2"]);
   });
 
-  Deno.test(`Session never gives out an identifier that is in use in ${version} [MQTT-2.2.1-4]`, () => {
+  Deno.test(`Session never gives out an identifier that is in use in ${version}${tagsOf(level, "[MQTT-2.2.1-4] 3.1.1 [MQTT-2.3.1-4]")}`, () => {
     const client = new Client(level);
     assert.equal(client.deliver("stays", 1), "written");
     const given: number[] = [];

@@ -156,7 +156,7 @@ for (const [level, version] of [[4, "3.1.1"], [5, "5.0"]] as const) {
   });
 }
 
-Deno.test("Packets may be split and merged in any way, in frames and fragments too [MQTT-6.0.0-2]", async () => {
+Deno.test("Packets may be split and merged in any way, in frames and fragments too [MQTT-6.0.0-2] 3.1.1 [MQTT-6.0.0-2]", async () => {
   await using server = await startServer(LISTENING);
   const password = await createLogin(server, "alice");
   const login = connect({ userName: "alice", clientId: "client-alice", password });
