@@ -260,7 +260,7 @@ export class Session {
     }
     const known = this.#aliases?.get(topicAlias);
     if (known !== undefined) return known;
-    throw new ProtocolError(REASONS.topicAliasInvalid, "The topic alias stands for no topic."); // [MQTT-3.3.2-7]
+    throw violation("The topic alias stands for no topic."); // [MQTT-3.3.2-7]
   }
 
   /** Acknowledges a request; `code` is the IM code of a refusal. The caller keeps the order. [MQTT-4.6.0-2] */

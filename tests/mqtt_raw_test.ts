@@ -56,7 +56,7 @@ for (const door of DOORS) {
       [packet(0x20, 0, 0), "0x82"],
       [packet(0xf0), "0x82"],
       [acknowledgement(0x40, 0), "0x82"],
-      [publish("", { properties: properties(0x23, uint16(1)) }), "0x94"],
+      [publish("", { properties: properties(0x23, uint16(1)) }), "0x82"],
     ];
     for (const [bytes, reason] of malformed) {
       await using client = await RawClient.login(server, door, "alice");
