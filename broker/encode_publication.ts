@@ -124,16 +124,19 @@ export interface EncodedPublication {
  */
 export class SharedPublication {
   readonly publication: Publication;
-  readonly #encoded: (EncodedPublication | undefined)[] = [];
+  /** Whether it pays to encode it apart from any receiver. */
+  readonly hasManyReceivers: boolean;
+  #encoded: (EncodedPublication | undefined)[] | null = null;
 
-  constructor(publication: Publication) {
+  constructor(publication: Publication, hasManyReceivers = true) {
     this.publication = publication;
+    this.hasManyReceivers = hasManyReceivers;
   }
 
   /** The PUBLISH for receivers of one version, QoS and RETAIN flag. */
   encoded(level: ProtocolLevel, qos: number, retain: boolean): EncodedPublication {
     const slot = (level - 4) * 6 + qos * 2 + (retain ? 1 : 0);
-    return this.#encoded[slot] ??= encode(this.publication, level, qos, retain);
+    return (this.#encoded ??= [])[slot] ??= encode(this.publication, level, qos, retain);
   }
 }
 

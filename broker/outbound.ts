@@ -280,7 +280,7 @@ export class Outbound {
     const { publication } = shared;
     const isPlain = level === 4 ||
       (expiresAtMs === null && subscriptionIds.length === 0 && this.#aliasMaximum === 0);
-    if (isPlain && !dup) {
+    if (isPlain && !dup && shared.hasManyReceivers) {
       const encoded = shared.encoded(level, qos, retain);
       if (encoded.bytes.length > this.#maxPacketBytes) return false;
       appendPublication(writer, encoded, packetId);

@@ -58,7 +58,7 @@ export class Router {
     if (publication.retain && !this.#retain(publication)) return REASONS.quotaExceeded;
     this.published++;
     const matches = this.#match(publication, publisher);
-    const shared = new SharedPublication(publication);
+    const shared = new SharedPublication(publication, matches.length > 1);
     for (const { subscriber, qos, retain, subscriptionIds } of matches) {
       subscriber.publish({ shared, qos, retain, subscriptionIds, isReplay: false });
     }
@@ -107,7 +107,7 @@ export class Router {
       const subscriptionIds = subscriptionId === null ? NO_IDS : [subscriptionId];
       for (const publication of this.#retained.match(topicFilter, nowMs)) {
         if (client.connection === null) return;
-        const shared = new SharedPublication(publication);
+        const shared = new SharedPublication(publication, false);
         const delivery: Delivery = {
           shared,
           qos: Math.min(qos, publication.qos),
