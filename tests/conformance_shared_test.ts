@@ -1,8 +1,8 @@
 /** Shared subscriptions. 3.1.1 does not know them; what this server adds there works the same. */
 import assert from "node:assert/strict";
 import { Conformance, type Stage } from "./conformance.ts";
-import { type ConformanceClient, text } from "./conformance_client.ts";
-import { acknowledgement, join, packet, uint16, variable } from "./mqtt_bytes.ts";
+import { type ConformanceClient, PINGREQ, text } from "./conformance_client.ts";
+import { acknowledgement, counted, join, packet, uint16, variable } from "./mqtt_bytes.ts";
 
 const cases = new Conformance();
 
@@ -145,15 +145,9 @@ cases.both("A session may share a filter and have it for itself [MQTT-3.8.4-3]",
 
 cases.v5("No Local is not for shared subscriptions [MQTT-3.8.3-4]", async (stage) => {
   const client = await stage.connect();
-  await client.raw.send(
-    packet(0x82, uint16(1), 0, join(uint16(shared(stage, "a").length), bytesOf(shared(stage, "a"))), 0x04),
-  );
+  await client.raw.send(packet(0x82, uint16(1), 0, counted(shared(stage, "a")), 0x04));
   assert.equal(await client.closedWith(), 0x82);
 });
-
-function bytesOf(ascii: string): Uint8Array {
-  return new TextEncoder().encode(ascii);
-}
 
 cases.v5(
   "A shared filter without a name or a filter is refused [MQTT-4.8.2-1] [MQTT-4.8.2-2]",
@@ -161,8 +155,8 @@ cases.v5(
     for (const filter of ["$share/", "$share/g", "$share//a", "$share/g/", "$share/g+/a", "$share/#/a"]) {
       const client = await stage.connect();
       await client.raw.send(
-        packet(0x82, uint16(1), 0, join(uint16(filter.length), bytesOf(filter)), 1),
-        packet(0xc0),
+        packet(0x82, uint16(1), 0, counted(filter), 1),
+        PINGREQ,
       );
       const answer = await client.raw.next();
       if (answer.cmd === "suback") assert.ok(answer.granted[0] as number >= 0x80, filter);
