@@ -5,7 +5,7 @@
 
 import { type Caller, ImError, type SendOrder } from "../im/mod.ts";
 import type { ClientSession } from "./client_session.ts";
-import type { Journal } from "./journal.ts";
+import { type Journal, JournalShare } from "./journal.ts";
 import type { Delivery } from "./kept_messages.ts";
 import type { BrokerLimits } from "./limits.ts";
 import type { Outbox } from "./outbox.ts";
@@ -18,12 +18,16 @@ import { type RequestOwner, RequestQueue } from "./request_queue.ts";
 import type { Requests } from "./requests.ts";
 import type { Router } from "./router.ts";
 import type { Delivered } from "./outbound.ts";
-import type { Request } from "./session.ts";
+import type { OpenSubscription, Request } from "./session.ts";
 import type { MeGrant } from "./subscriptions.ts";
 import { replyTopicOf } from "./topic.ts";
 
 /** Requests that cannot start yet may hold so many packets of the largest size. */
 const MAX_WAITING_PACKETS = 64;
+/** Looking for retained messages may take so long between two flushes: then others have their turn. */
+const REPLAY_TURN_MS = 1;
+/** So many times the subscriptions a client may have may wait for their retained messages. */
+const MAX_WAITING_REPLAYS = 10;
 
 /** What an attachment needs of the broker. */
 export interface AttachmentHost {
@@ -54,6 +58,13 @@ export class Attachment implements RequestOwner {
   readonly requests: RequestQueue;
   readonly #host: AttachmentHost;
   readonly #owner: AttachmentOwner;
+  /** What waits to be stored because of this client; made when first needed. */
+  #share: JournalShare | null = null;
+  /** Subscriptions whose retained messages have not been looked for yet; null for none. */
+  #replays: OpenSubscription[] | null = null;
+  /** How long that has taken since this flush. */
+  #replayMs = 0;
+  #replayFlushAtMs = 0;
 
   constructor(host: AttachmentHost, owner: AttachmentOwner, client: ClientSession, caller: Caller | null) {
     this.client = client;
@@ -71,6 +82,23 @@ export class Attachment implements RequestOwner {
    * @throws {ProtocolError} when the peer broke MQTT
    */
   receive(packet: Packet, nowMs: number): DisconnectPacket | null {
+    const { journal } = this.#host;
+    if (packet.type === "publish" || packet.type === "subscribe") this.#requireFairShare();
+    const { addedBytes } = journal;
+    const goodbye = this.#take(packet, nowMs);
+    if (journal.addedBytes > addedBytes) {
+      (this.#share ??= new JournalShare(journal)).add(journal.addedBytes - addedBytes);
+    }
+    return goodbye;
+  }
+
+  /** Storing is behind: it is those who ask for most of it that are shown out. */
+  #requireFairShare(): void {
+    if ((this.#share?.bytes ?? 0) <= this.#host.journal.fairBytes) return;
+    throw new ProtocolError(REASONS.quotaExceeded, "More was asked to be kept than can be stored.");
+  }
+
+  #take(packet: Packet, nowMs: number): DisconnectPacket | null {
     const { client } = this;
     const { router } = this.#host;
     const effect = client.session.receive(packet, nowMs, this.#owner.outbox.writer());
@@ -85,7 +113,7 @@ export class Attachment implements RequestOwner {
         for (const { topicFilter, options } of effect.subscriptions) {
           router.subscribe(client, topicFilter, options);
         }
-        router.replay(client, effect.subscriptions, nowMs);
+        this.#askForReplays(effect.subscriptions, nowMs);
         break;
       case "unsubscribed":
         for (const topicFilter of effect.topicFilters) router.unsubscribe(client, topicFilter);
@@ -113,9 +141,6 @@ export class Attachment implements RequestOwner {
   /** Routes a message of an open topic. It is acknowledged when everything it caused is stored. */
   #publish(publication: Publication, request: Request): void {
     const { router, journal } = this.#host;
-    if (router.isBehind) {
-      throw new ProtocolError(REASONS.quotaExceeded, "More is published than can be stored.");
-    }
     const { added } = journal;
     const reason = router.publish(publication, this.client);
     if (request.qos === 0) return;
@@ -125,6 +150,41 @@ export class Attachment implements RequestOwner {
     // Acknowledgements leave in the order of their packets, whatever those asked for. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
     if (this.requests.size > 0) this.requests.push(routed);
     else this.finish(routed, null);
+  }
+
+  #askForReplays(subscriptions: readonly OpenSubscription[], nowMs: number): void {
+    const { router, limits } = this.#host;
+    if (!router.retains) return;
+    const waiting = this.#replays ??= [];
+    if (waiting.length + subscriptions.length > MAX_WAITING_REPLAYS * limits.maxSubscriptions) {
+      throw new ProtocolError(REASONS.quotaExceeded, "Too many subscriptions wait for retained messages.");
+    }
+    waiting.push(...subscriptions);
+    this.#replay(nowMs);
+  }
+
+  /** A filter with wildcards may have to be held against all that is retained: that goes turn by turn. */
+  #replay(nowMs: number): void {
+    const waiting = this.#replays;
+    if (waiting === null) return;
+    const { client } = this;
+    const { outbox } = this.#owner;
+    const { outbound, subscriptions } = client.session;
+    if (this.#replayFlushAtMs !== outbox.flushedAtMs) {
+      this.#replayFlushAtMs = outbox.flushedAtMs;
+      this.#replayMs = 0;
+    }
+    const mayGoOn = () => outbox.hasRoom && outbound.waitingReplays === 0 && !this.#owner.isClosed;
+    let taken = 0;
+    while (taken < waiting.length && this.#replayMs < REPLAY_TURN_MS && mayGoOn()) {
+      const subscription = waiting[taken++]!;
+      if (!subscriptions.has(subscription.topicFilter)) continue;
+      const startedAtMs = performance.now();
+      this.#host.router.replay(client, [subscription], nowMs);
+      this.#replayMs += performance.now() - startedAtMs;
+    }
+    this.#replays = taken === waiting.length ? null : waiting.slice(taken);
+    if (this.#replays !== null && mayGoOn()) outbox.writer(); // it comes back behind this turn
   }
 
   get hasRoom(): boolean {
@@ -195,7 +255,7 @@ export class Attachment implements RequestOwner {
 
   /** Whether something waits that room in the outbox would let go on. */
   get hasWaiting(): boolean {
-    return this.client.session.outbound.hasWaiting || this.requests.size > 0;
+    return this.client.session.outbound.hasWaiting || this.requests.size > 0 || this.#replays !== null;
   }
 
   /** Moves what waits into the outbox, as far as window and socket have room; then requests may have room too. */
@@ -206,6 +266,7 @@ export class Attachment implements RequestOwner {
       const writer = outbox.writer();
       outbound.release(writer.length + outbox.room, Date.now(), writer);
     }
+    if (this.#replays !== null) this.#replay(Date.now());
     if (this.requests.size > 0) this.requests.pump();
   }
 }

@@ -114,7 +114,7 @@ export class Broker {
         this.#admissions.fail(connection.admission, Date.now());
       },
       peerBroke: (connection, error) => this.#peerBroke(connection, error),
-      failed: (cause) => this.#log.error("connection failed", cause),
+      failed: (connection, cause) => this.#log.error("connection failed", cause, { ...connection.owner }),
       paused: (connection) => {
         this.#paused.add(connection);
         this.#retryTimer ??= setTimeout(() => this.#retryPaused(), RETRY_MS);

@@ -18,6 +18,7 @@ export type ConnectRefusal =
   | "bad-credentials"
   | "banned"
   | "not-authorized"
+  | "topic-name-invalid"
   | "bad-authentication-method"
   | "packet-too-large"
   | "shutting-down";
@@ -31,6 +32,7 @@ const CODES: { readonly [refusal in ConnectRefusal]: { readonly old: number; rea
   "bad-credentials": { old: 4, reason: REASONS.badCredentials },
   "banned": { old: 5, reason: REASONS.banned },
   "not-authorized": { old: 5, reason: REASONS.notAuthorized },
+  "topic-name-invalid": { old: 5, reason: REASONS.topicNameInvalid },
   "bad-authentication-method": { old: 5, reason: REASONS.badAuthenticationMethod },
   "packet-too-large": { old: 3, reason: REASONS.packetTooLarge },
   "shutting-down": { old: 3, reason: REASONS.serverShuttingDown },
@@ -67,9 +69,8 @@ export function refuseConnect(packet: ConnectPacket, rules: ConnectRules): Conne
     return "client-id-invalid"; // [MQTT-3.1.3-5]
   }
   // A will obeys the rule of a publish.
-  if (will !== null && accessFor(isGuest).refuseTopic(will.publication.topic) !== null) {
-    return "not-authorized";
-  }
+  const refusal = will === null ? null : accessFor(isGuest).refuseTopic(will.publication.topic);
+  if (refusal !== null) return refusal === "closed" ? "not-authorized" : "topic-name-invalid";
   if (maxPacketBytes < LEAST_MAX_PACKET_BYTES) return "packet-too-large"; // [MQTT-3.1.2-24]
   if (userName === null && !isGuest) return "bad-credentials";
   return null;

@@ -43,7 +43,7 @@ export interface ConnectionHost extends AttachmentHost, ConnectRules {
   /** The peer broke MQTT. */
   peerBroke(connection: Connection, error: ProtocolError): void;
   /** We did. */
-  failed(cause: unknown): void;
+  failed(connection: Connection, cause: unknown): void;
   /** The socket takes no more for now: it is looked at again. */
   paused(connection: Connection): void;
   /** It is closed because its peer does not read. */
@@ -284,15 +284,15 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
       if (nowMs - startedAtMs > connectTimeoutSeconds * 1_000) this.#end(CLOSE_CODES.policy);
       return;
     }
-    const { outbound } = this.#attachment.client.session;
     if (this.#keepAliveMs > 0 && nowMs - this.heardAtMs > this.#keepAliveMs) {
       this.close(REASONS.keepAliveTimeout);
-    } else if (
-      (this.outbox.isPaused || outbound.hasWaiting) && !this.outbox.isHeld &&
-      nowMs - this.outbox.progressAtMs > stalledSeconds * 1_000
-    ) {
-      this.overflowed();
+      return;
     }
+    // Whoever reads may take its time over a message of an open topic: MQTT sets none for an acknowledgement. Events
+    // can be pulled, so that nothing is lost with the connection.
+    const isWaiting = this.outbox.isPaused || this.#attachment.client.session.outbound.waitingEvents > 0;
+    const isLate = nowMs - this.outbox.progressAtMs > stalledSeconds * 1_000;
+    if (isWaiting && isLate && !this.outbox.isHeld) this.overflowed();
   }
 
   /** The whole process stood still for so long: nobody is late because of that. */
@@ -319,7 +319,7 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
   #fail(error: unknown, code?: number): void {
     if (this.#isClosed) return;
     if (!(error instanceof ProtocolError)) {
-      this.#host.failed(error);
+      this.#host.failed(this, error);
       return this.close(REASONS.unspecified);
     }
     this.#host.peerBroke(this, error);

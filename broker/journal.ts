@@ -10,8 +10,12 @@ export interface Holder {
 /** Writes units in order, each whole or not at all: `store.kv.mqtt.write`. */
 export type WriteUnits = (units: readonly (readonly MqttWrite[])[]) => Promise<void>;
 
-/** Over so much that is not stored yet, whoever adds to it must be held back. */
+/** Over so much that is not stored yet, those who added most of it are held back. */
 const BEHIND_BYTES = 16 * 1024 * 1024;
+/** So much of one client may wait even then: who adds little must not pay for the others. */
+const FAIR_BYTES = 64 * 1024;
+/** Over so much, nobody may add to what he has waiting. */
+const FULL_BYTES = 4 * BEHIND_BYTES;
 /** What a write takes in memory besides a body. */
 const WRITE_BYTES = 256;
 const FIRST_PAUSE_MS = 50;
@@ -37,21 +41,41 @@ export class Journal {
   #isWriting = false;
   /** Writes that were added since the start. */
   added = 0;
+  /** What they take in memory. */
+  addedBytes = 0;
 
   constructor(write: WriteUnits, log: Log) {
     this.#write = write;
     this.#log = log;
   }
 
-  /** Whether so much waits to be stored that no more should be taken on. */
+  /** Whether so much waits to be stored that those who added most of it must be held back. */
   get isBehind(): boolean {
     return this.#gatheredBytes + this.#writingBytes > BEHIND_BYTES;
   }
 
+  /** What one client may have waiting when it asks for more. */
+  get fairBytes(): number {
+    if (!this.isBehind) return Infinity;
+    return this.#gatheredBytes + this.#writingBytes > FULL_BYTES ? 0 : FAIR_BYTES;
+  }
+
+  /** The batch that is gathered now. */
+  get batch(): number {
+    return this.#batch;
+  }
+
+  /** Whether a batch is stored, with all before it. */
+  isStored(batch: number): boolean {
+    return batch < this.#batch - (this.#writingBytes > 0 ? 1 : 0);
+  }
+
   /** Adds to the unit of this packet. */
   add(write: MqttWrite): void {
+    const bytes = WRITE_BYTES + bodyBytes(write);
     this.added++;
-    this.#gatheredBytes += WRITE_BYTES + bodyBytes(write);
+    this.addedBytes += bytes;
+    this.#gatheredBytes += bytes;
     if (this.#unit === null) this.#units.push(this.#unit = [write]);
     else this.#unit.push(write);
     if (!this.#isWriting) this.#writeAll();
@@ -114,8 +138,44 @@ export class Journal {
   }
 }
 
+/** What one client has added and is not stored yet: in the batch that is gathered, and in the one that is written. */
+export class JournalShare {
+  readonly #journal: Journal;
+  #batch = 0;
+  #bytes = 0;
+  /** Of the batch before. */
+  #earlierBytes = 0;
+
+  /** Nothing was added yet. */
+  constructor(journal: Journal) {
+    this.#journal = journal;
+  }
+
+  /** Notes what this client has just added. */
+  add(bytes: number): void {
+    const { batch } = this.#journal;
+    if (batch !== this.#batch) {
+      this.#earlierBytes = this.#batch === batch - 1 ? this.#bytes : 0;
+      this.#bytes = 0;
+      this.#batch = batch;
+    }
+    this.#bytes += bytes;
+  }
+
+  /** Bytes that wait to be stored. */
+  get bytes(): number {
+    const journal = this.#journal;
+    if (journal.isStored(this.#batch)) return 0;
+    return this.#bytes + (journal.isStored(this.#batch - 1) ? 0 : this.#earlierBytes);
+  }
+}
+
 function bodyBytes(write: MqttWrite): number {
   switch (write.kind) {
+    case "session":
+      return write.record.will?.publication.payload.length ?? 0;
+    case "subscription":
+      return write.topicFilter.length;
     case "queued":
       return write.record?.publication?.payload.length ?? 0;
     case "retained":

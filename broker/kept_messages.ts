@@ -169,13 +169,11 @@ export class KeptMessages {
   }
 
   #oldestUnsent(): Queued | null {
-    let oldest: Queued | null = null;
+    // One of QoS 0 is gone once it is sent.
     for (const queued of this.values()) {
-      if (queued.wasSent) continue;
-      if (queued.qos === 0 || this.#atMostOnce === 0) return queued;
-      oldest ??= queued;
+      if (!queued.wasSent && (queued.qos === 0 || this.#atMostOnce === 0)) return queued;
     }
-    return oldest;
+    return null;
   }
 
   /** From its PUBREC on only the PUBREL is owed. [MQTT-4.3.3-5] */

@@ -68,6 +68,7 @@ export class Outbound {
   #waiting: (Encoded | Queued)[] | null = null;
   #waitingTaken = 0;
   #waitingBytes = 0;
+  #waitingEvents = 0;
   #waitingReplies = 0;
   #waitingReplays = 0;
 
@@ -84,9 +85,19 @@ export class Outbound {
     return this.#waitingBytes;
   }
 
+  /** Events for `me/inbox` that wait for the window or the socket. */
+  get waitingEvents(): number {
+    return this.#waitingEvents;
+  }
+
   /** Replies that wait for the window or the socket. */
   get waitingReplies(): number {
     return this.#waitingReplies;
+  }
+
+  /** Retained messages that wait for the window or the socket. */
+  get waitingReplays(): number {
+    return this.#waitingReplays;
   }
 
   /** Whether anything waits. */
@@ -127,6 +138,7 @@ export class Outbound {
     this.#waiting = null;
     this.#waitingTaken = 0;
     this.#waitingBytes = 0;
+    this.#waitingEvents = 0;
     this.#waitingReplies = 0;
     this.#waitingReplays = 0;
     this.kept.isAway = true;
@@ -213,8 +225,10 @@ export class Outbound {
     if (item.kind === "queued") {
       if (item.isReplay) this.#waitingReplays += sign;
       else if (item.seq === 0) this.#waitingBytes += sign * item.bytes;
-    } else if (item.isCounted) this.#waitingBytes += sign * item.bytes.length;
-    else this.#waitingReplies += sign;
+    } else if (item.isCounted) {
+      this.#waitingBytes += sign * item.bytes.length;
+      this.#waitingEvents += sign;
+    } else this.#waitingReplies += sign;
   }
 
   /** Sends what waits, while the window has room and the writer holds fewer than `maxWriterBytes`. */

@@ -32,9 +32,9 @@ export class Router {
     return this.#tree.size;
   }
 
-  /** Whether so much waits to be stored that nothing more should be published. */
-  get isBehind(): boolean {
-    return this.#journal.isBehind;
+  /** Whether any message is retained. */
+  get retains(): boolean {
+    return this.#retained.count > 0;
   }
 
   /** Adds or replaces a subscription. */

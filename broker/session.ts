@@ -28,7 +28,7 @@ import { ProtocolError, REASONS, violation } from "./protocol_error.ts";
 import type { Publication, SubscriptionOptions } from "./publication.ts";
 import type { SessionLog } from "./session_log.ts";
 import { type MeGrant, Subscriptions } from "./subscriptions.ts";
-import { isMeFilter } from "./topic.ts";
+import { isMeFilter, isTooLong } from "./topic.ts";
 import type { FilterRefusal, TopicAccess, TopicRefusal } from "./topic_access.ts";
 
 /** What must happen after a packet, beside what was written. */
@@ -84,6 +84,8 @@ export interface SessionRules {
 
 const PROGRESS: Effect = { type: "progress" };
 const NO_BYTES = new Uint8Array(0);
+/** Over the limits whatever they are: an alias for a topic that is, stands for this one, which needs no keeping. */
+const OVERLONG_TOPIC = "/".repeat(1_024);
 
 const TOPIC_REASONS: { readonly [refusal in TopicRefusal]: number } = {
   "too-long": REASONS.topicNameInvalid,
@@ -255,7 +257,8 @@ export class Session {
       ); // [MQTT-3.3.2-9]
     }
     if (topic !== "") {
-      (this.#aliases ??= new Map()).set(topicAlias, topic);
+      const kept = isTooLong(topic, this.#limits) ? OVERLONG_TOPIC : topic;
+      (this.#aliases ??= new Map()).set(topicAlias, kept);
       return topic;
     }
     const known = this.#aliases?.get(topicAlias);
@@ -301,6 +304,8 @@ export class Session {
   #subscribe({ packetId, subscriptions }: SubscribePacket, writer: PacketWriter): Effect | null {
     this.#requireRoomFor(subscriptions.length);
     const open: OpenSubscription[] = [];
+    // Of a filter that comes more than once, the last options are those that last.
+    const changed = new Map<string, SubscriptionOptions>();
     const granted = subscriptions.map(({ topicFilter, options }) => {
       const refusal = this.#access.refuseFilter(topicFilter);
       if (refusal !== null) return this.#level < 5 ? 0x80 : FILTER_REASONS[refusal];
@@ -309,10 +314,13 @@ export class Session {
         return this.#level < 5 ? 0x80 : REASONS.quotaExceeded;
       }
       this.subscriptions.set(topicFilter, options);
-      this.#log?.subscription(topicFilter, options);
+      changed.set(topicFilter, options);
       if (!isMeFilter(topicFilter)) open.push({ topicFilter, options, isNew });
       return options.qos;
     });
+    if (this.#log !== null) {
+      for (const [topicFilter, options] of changed) this.#log.subscription(topicFilter, options);
+    }
     writer.append(generateSuback(packetId, granted, this.#level)); // [MQTT-3.8.4-1] [MQTT-3.9.3-1]
     return open.length === 0 ? null : { type: "subscribed", subscriptions: open };
   }

@@ -5,6 +5,7 @@ import { SharedPublication } from "./encode_publication.ts";
 import type { Journal } from "./journal.ts";
 import type { BrokerLimits } from "./limits.ts";
 import type { ConnectPacket, DisconnectPacket, Will } from "./packet.ts";
+import { PeerLog } from "./peer_log.ts";
 import { REASONS } from "./protocol_error.ts";
 import type { Router } from "./router.ts";
 import { Session, type SessionRules } from "./session.ts";
@@ -42,11 +43,16 @@ export class Sessions {
   /** Those whose client is away. */
   readonly #away = new Set<ClientSession>();
   #persistent = 0;
+  /** Wills to be sent, oldest first, while one is being sent. */
+  readonly #dueWills: { readonly client: ClientSession; readonly will: Will }[] = [];
+  #isSendingWills = false;
+  readonly #unsentLog: PeerLog;
   /** While it is true, no will is sent and none is kept. */
   isDraining = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#unsentLog = new PeerLog(options.log, "will not published: too much is retained", "warn");
   }
 
   /** Sessions, of connected clients and of those that are away. */
@@ -223,14 +229,25 @@ export class Sessions {
     return will;
   }
 
-  #publishWill({ owner }: ClientSession, { publication, expirySeconds }: Will): void {
+  /** A will may cut off who does not read it, whose will is due then, and so on: one after the other, not within. */
+  #publishWill(client: ClientSession, will: Will): void {
+    this.#dueWills.push({ client, will });
+    if (this.#isSendingWills) return;
+    this.#isSendingWills = true;
+    try {
+      for (let due = this.#dueWills.shift(); due !== undefined; due = this.#dueWills.shift()) {
+        this.#sendWill(due.client, due.will);
+      }
+    } finally {
+      this.#isSendingWills = false;
+    }
+  }
+
+  #sendWill({ owner }: ClientSession, { publication, expirySeconds }: Will): void {
     const expiresAtMs = expirySeconds === null ? null : Date.now() + expirySeconds * 1_000;
     const reason = this.#options.router.publish({ ...publication, expiresAtMs }, null);
     if (reason < 0x80) return;
-    this.#options.log.warn("will not published: too much is retained", {
-      ...owner,
-      topic: publication.topic,
-    });
+    this.#unsentLog.tell({ ...owner, topic: publication.topic }, performance.now());
   }
 }
 

@@ -1,7 +1,7 @@
 /** Subscribers that do not read, do not acknowledge, or are only slow. */
 import assert from "node:assert/strict";
 import { createLogin } from "./admin.ts";
-import { connect, join, packet, publish, subscribe } from "./mqtt_bytes.ts";
+import { acknowledgement, connect, join, packet, publish, subscribe } from "./mqtt_bytes.ts";
 import { type Door, DOORS, RawClient, type RawReply, within } from "./mqtt_client.ts";
 import { startServer, type TestServer } from "./server.ts";
 
@@ -127,6 +127,29 @@ for (const door of DOORS) {
     assert.ok(heard[5]!.cmd === "disconnect" && heard[5].reasonCode === 0x97);
     assert.equal(await bob.closed, door === "TCP" ? null : 1013);
     assert.equal(alice.isClosed, false);
+  });
+
+  Deno.test(`Who takes its time over a message of an open topic is not cut off for that, over ${door}`, async () => {
+    await using server = await startServer({
+      RATE_LIMITS: "off",
+      STALLED_SECONDS: "1",
+      MAX_INFLIGHT_OUT: "1",
+      OPEN_TOPICS: "work/#",
+    });
+    await using worker = await RawClient.login(server, door, "worker", { qos: 1 });
+    assert.equal(await worker.subscribe("work/#", 1), 1);
+    await using bob = await RawClient.login(server, door, "bob", { qos: 1 });
+    await using alice = await RawClient.login(server, door, "alice");
+    for (const packetId of [101, 102]) {
+      await alice.send(publish("work/a", { qos: 1, packetId, payload: `${packetId}` }));
+    }
+    const first = await worker.next();
+    assert.ok(first.cmd === "publish");
+    for (const id of ["m1", "m2"]) await alice.request("message.send", message(id, "bob", "hello"));
+    // Bob has waited no longer than the worker has, and events are waiting for him.
+    await bob.closed;
+    await worker.send(acknowledgement(0x40, first.messageId!));
+    assert.deepEqual(await worker.nextPublish(), { topic: "work/a", payload: 102 });
   });
 
   Deno.test(`A burst larger than a socket is given at a time arrives whole and in order, over ${door}`, async () => {
