@@ -207,6 +207,7 @@ export class Sessions {
 
   /** Time goes by: sends wills that are due, and ends sessions. */
   sweep(nowMs: number): void {
+    if (this.isDraining) return;
     for (const client of this.#away) {
       if (client.claimant !== null) continue;
       this.#age(client, nowMs);

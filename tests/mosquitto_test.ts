@@ -1,105 +1,25 @@
 /** The command line clients of Eclipse Mosquitto, in C, as programs of their own. */
 import assert from "node:assert/strict";
 import { createLogin } from "./admin.ts";
-import { within } from "./mqtt_client.ts";
+import { addressArgs, doors, isRun, run, Subscriber } from "./mosquitto.ts";
+import type { Door } from "./mqtt_client.ts";
 import { startServer, type TestServer } from "./server.ts";
 
 const VERSIONS = [["mqttv311", "3.1.1"], ["mqttv5", "5.0"]] as const;
 
-/** What `mosquitto_pub --help` says; null when the programs are not installed. */
-function readHelp(): string | null {
-  try {
-    const { stdout } = new Deno.Command("mosquitto_pub", { args: ["--help"], stderr: "null" }).outputSync();
-    return new TextDecoder().decode(stdout);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
-}
-
-const help = readHelp();
-if (help === null) console.log("mosquitto tests not run: mosquitto_pub is not installed");
-// A machine that is there to test has the programs.
-const isRun = help !== null || Deno.env.get("CI") === "true";
-/** Releases 2.0 speak TCP alone. */
-const webSocketFlag = /--(?:ws|websockets)\b/.exec(help ?? "")?.[0] ?? null;
-const doors = webSocketFlag === null ? ["TCP"] as const : ["TCP", "WebSocket"] as const;
-
 interface Options {
   readonly server: TestServer;
-  readonly door: (typeof doors)[number];
+  readonly door: Door;
   readonly version: string;
   readonly userId: string;
   readonly password: string;
 }
 
 function argsOf({ server, door, version, userId, password }: Options): string[] {
-  const port = door === "TCP" ? server.tcpPort : server.hearth.port;
   return [
-    ...(door === "TCP" ? [] : [webSocketFlag!]),
-    ...["-h", "127.0.0.1", "-p", String(port), "-V", version],
-    ...["-i", `client-${userId}`, "-u", userId, "-P", password],
+    ...addressArgs(server, door),
+    ...["-V", version, "-i", `client-${userId}`, "-u", userId, "-P", password],
   ];
-}
-
-/** Runs a program to its end. */
-async function run(
-  program: string,
-  args: readonly string[],
-): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
-  const child = new Deno.Command(program, { args: [...args], stdout: "piped", stderr: "piped" }).spawn();
-  try {
-    const { code, stdout, stderr } = await within(`the end of ${program}`, child.output());
-    const text = new TextDecoder();
-    return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
-  } catch (error) {
-    child.kill("SIGKILL");
-    await child.status;
-    throw error;
-  }
-}
-
-/** A `mosquitto_sub` that has subscribed, and what it prints. */
-class Subscriber implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #lines: ReadableStreamDefaultReader<string>;
-  #rest = "";
-
-  constructor(args: readonly string[]) {
-    // Into a pipe it would print a page at a time.
-    this.#child = new Deno.Command("stdbuf", {
-      args: ["-oL", "mosquitto_sub", "-d", "-F", "heard %t %q %p", ...args],
-      stdout: "piped",
-      stderr: "null",
-    }).spawn();
-    this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  }
-
-  /** The first line from here on that matches; null at the end of the program. */
-  async line(pattern: RegExp): Promise<string | null> {
-    for (;;) {
-      const end = this.#rest.indexOf("\n");
-      if (end >= 0) {
-        const line = this.#rest.slice(0, end);
-        this.#rest = this.#rest.slice(end + 1);
-        if (pattern.test(line)) return line;
-        continue;
-      }
-      const { done, value } = await within(`a line like ${pattern}`, this.#lines.read());
-      if (done) return null;
-      this.#rest += value;
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child.kill("SIGTERM");
-    } catch {
-      // It has ended already.
-    }
-    await this.#lines.cancel();
-    await this.#child.status;
-  }
 }
 
 function hello(clientMessageId: string, target = "bob"): string {

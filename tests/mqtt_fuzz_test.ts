@@ -3,15 +3,19 @@ import assert from "node:assert/strict";
 import { acceptedConnack } from "../broker/connect.ts";
 import { Framing } from "../broker/framing.ts";
 import { OpenTopics } from "../broker/open_topics.ts";
-import type { ProtocolLevel } from "../broker/packet.ts";
+import type { ConnectPacket, ProtocolLevel } from "../broker/packet.ts";
 import { readPacket } from "../broker/packet_check.ts";
 import { PacketWriter } from "../broker/packet_writer.ts";
 import { ProtocolError } from "../broker/protocol_error.ts";
+import type { Publication } from "../broker/publication.ts";
 import { Session } from "../broker/session.ts";
 import { TopicAccess } from "../broker/topic_access.ts";
 import { readConfig } from "../config.ts";
 import { createLog } from "../log.ts";
 import { createLogin } from "./admin.ts";
+import { deliveryOf, RecordedState, restoreSession, sayAgain } from "./fuzz/lasting_session.ts";
+import { mutate } from "./fuzz/mutation.ts";
+import { rollPacket } from "./fuzz/packets.ts";
 import {
   acknowledgement,
   connect,
@@ -38,6 +42,7 @@ const ACCEPTED = { isSessionPresent: false, expirySeconds: 0, clientId: "client-
 const SEED = Number(Deno.env.get("HEARTH_FUZZ_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 const IN_PROCESS = 20_000;
 const OVER_TCP = 2_000;
+const LASTING_ROUNDS = 300;
 
 /** Well-formed packets of every type a client sends. */
 function wellFormed(level: ProtocolLevel): Uint8Array[] {
@@ -55,47 +60,24 @@ function wellFormed(level: ProtocolLevel): Uint8Array[] {
     ...[0x40, 0x50, 0x62, 0x70].map((first) => acknowledgement(first, 8)),
     ...(level === 5 ? [packet(0x62, uint16(8), 0x92, properties(0x1f, counted("why")))] : []),
     subscribe(level, 11, ["me/#", 1], ["im/+", 0], ["$share/g/a", 2]),
+    subscribe(level, 13, ["fuzz/+/a", 2], ["fuzz/#", 1]),
+    publish("fuzz/1/a", { level, qos: 1, packetId: 14, isRetain: true }),
+    publish("fuzz/1/a", { level, isRetain: true, payload: "" }),
+    publish("fuzz/2/ä", { level, qos: 2, packetId: 15 }),
+    publish("fuzz/2/ä", { level, qos: 2, packetId: 15, isDup: true }),
+    ...(level === 5
+      ? [
+        publish("fuzz/3", { properties: properties(0x23, uint16(1)) }),
+        publish("", { qos: 1, packetId: 16, properties: properties(0x23, uint16(1)) }),
+        packet(0x82, uint16(17), properties(0x0b, 1), counted("fuzz/1/#"), 0x2e),
+      ]
+      : []),
     packet(0xa2, uint16(12), none, counted("me/#"), counted("a/+/b")),
     packet(0xc0),
     packet(0xe0),
     ...(level === 5 ? [packet(0xe0, 0x04, properties(0x11, uint32(0)))] : []),
     connect({ level, userName: "alice", password: "secret" }),
   ];
-}
-
-/** Changes a few bytes, as lines, bad clients and attackers do. */
-function mutate(dice: Dice, bytes: Uint8Array, others: readonly Uint8Array[]): Uint8Array {
-  let mutated = Array.from(bytes);
-  for (let times = 1 + dice.roll(4); times > 0; times--) {
-    const at = dice.roll(mutated.length + 1);
-    switch (dice.roll(8)) {
-      case 0: // a bit is turned over
-        if (at < mutated.length) mutated[at]! ^= 1 << dice.roll(8);
-        break;
-      case 1: // a byte of the kind that means something
-        if (at < mutated.length) mutated[at] = dice.pick([0, 1, 2, 0x23, 0x2b, 0x7f, 0x80, 0xc0, 0xed, 0xff]);
-        break;
-      case 2:
-        mutated.splice(at, 1 + dice.roll(3));
-        break;
-      case 3:
-        mutated.splice(at, 0, ...Array.from({ length: 1 + dice.roll(3) }, () => dice.roll(256)));
-        break;
-      case 4: // cut short
-        mutated = mutated.slice(0, Math.max(1, at));
-        break;
-      case 5: // a part comes twice
-        mutated.splice(at, 0, ...mutated.slice(dice.roll(mutated.length), at));
-        break;
-      case 6: // another packet begins in the middle
-        mutated = [...mutated.slice(0, Math.max(1, at)), ...dice.pick(others)];
-        break;
-      case 7: // another remaining length
-        if (mutated.length > 1) mutated[1] = dice.roll(256);
-    }
-    if (mutated.length === 0) mutated = [dice.roll(256)];
-  }
-  return Uint8Array.from(mutated);
 }
 
 /** What became of bytes behind a CONNECT. */
@@ -167,6 +149,108 @@ Deno.test(`${IN_PROCESS} mutated packets are read or refused, and what is answer
   for (const end of ["open", "partial", "disconnect", "broken"]) assert.ok((ends.get(end) ?? 0) > 100, end);
 });
 
+/** A client's own CONNECT that asks for its session to last, and for less at a time than the server would give. */
+function lastingConnect(dice: Dice): ConnectPacket {
+  const level = dice.pick([4, 5] as const);
+  const asked = properties(
+    ...[join(0x11, uint32(60)), join(0x21, uint16(dice.pick([1, 3, 65_535])))],
+    ...[join(0x22, uint16(dice.pick([0, 1, 9]))), join(0x27, uint32(dice.pick([128, 100_000])))],
+  );
+  const read = readFirst(connect({ level, flags: 0, properties: asked }));
+  assert.ok(read !== "unsupported");
+  return read;
+}
+
+Deno.test("A session that lasts goes on after mutated packets where it was, and a restarted one where its log says", () => {
+  const dice = new Dice(SEED + 3);
+  const rules = { limits: { ...limits, maxQueuedMessages: 12 }, access, counts: { dropped: 0 } };
+  const seen = { broken: 0, resumed: 0, kept: 0, received: 0, released: 0 };
+  for (let round = 0; round < LASTING_ROUNDS; round++) {
+    const state = new RecordedState();
+    const session = new Session(rules);
+    const heard: string[] = [];
+    const writer = new PacketWriter(256);
+    session.attach(lastingConnect(dice), state);
+    for (let step = 0; step < 40; step++) {
+      const { level } = session;
+      const samples = [rollPacket(dice, { level, login: null }), rollPacket(dice, { level, login: null })];
+      const bytes = dice.roll(2) === 0 ? samples[0]! : mutate(dice, samples[0]!, samples);
+      heard.push(hex(bytes));
+      try {
+        const goesOn = playOn(dice, session, bytes, writer);
+        readAsClient(writer.written().slice(), level);
+        writer.length = 0;
+        if (goesOn && dice.roll(10) > 0) continue;
+        if (!goesOn) seen.broken++;
+        writer.length = 0;
+        session.detach();
+        for (let i = dice.roll(15); i > 0; i--) {
+          session.enqueue(deliveryOf(rollPublication(dice), dice.roll(3), []), false);
+        }
+        seen.resumed++;
+        seen.kept += state.queuedBySeq.size;
+        seen.received += state.packetIds.size;
+        for (const { isReleased } of state.queuedBySeq.values()) if (isReleased) seen.released++;
+        const again = lastingConnect(dice);
+        const copy = state.copy();
+        const restarted = sayAgain(restoreSession(rules, copy), copy, again);
+        const lasting = sayAgain(session, state, again);
+        assert.equal(hex(lasting), hex(restarted));
+        readAsClient(lasting, again.level);
+      } catch (cause) {
+        throw new Error(`round ${round}, step ${step}:\n${heard.join("\n")}`, { cause });
+      }
+    }
+  }
+  for (const [what, count] of Object.entries(seen)) {
+    assert.ok(count > LASTING_ROUNDS / 4, `${what}: ${count}`);
+  }
+});
+
+/** A message from somebody else. */
+function rollPublication(dice: Dice): Publication {
+  return {
+    topic: dice.pick(["fuzz/0/a", "fuzz/1/b", `fuzz/${"x".repeat(100)}`]),
+    payload: new Uint8Array(dice.pick([0, 1, 60])),
+    qos: dice.roll(3),
+    retain: dice.roll(2) === 0,
+    properties: dice.roll(2) === 0 ? new Uint8Array(0) : userProperty("a", "b"),
+    expiresAtMs: null,
+  };
+}
+
+/** Takes bytes, and brings what is published back to the one who published it; whether the connection goes on. */
+function playOn(dice: Dice, session: Session, bytes: Uint8Array, writer: PacketWriter): boolean {
+  const framing = new Framing(limits.maxPacketBytes);
+  try {
+    framing.push(bytes);
+    while (framing.next()) {
+      const { packetStart, bodyStart, packetEnd } = framing;
+      const read = readPacket(framing.bytes, packetStart, bodyStart, packetEnd, session.level);
+      const effect = session.receive(read, 0, writer);
+      if (effect?.type === "disconnect") return false;
+      if (effect?.type === "request" || effect?.type === "publish") {
+        if (effect.type === "publish") {
+          const ids = dice.roll(2) === 0 ? [] : [1, 268_435_455];
+          session.outbound.publish(
+            deliveryOf(effect.publication, dice.roll(3), ids),
+            dice.roll(3) > 0,
+            0,
+            writer,
+          );
+          session.routed(effect.request);
+        }
+        session.acknowledge(effect.request, effect.request.reason, 0, writer);
+      }
+      session.outbound.release(writer.length + dice.roll(2_000), 0, writer);
+    }
+  } catch (error) {
+    if (error instanceof ProtocolError) return false;
+    throw error;
+  }
+  return framing.pendingBytes === 0;
+}
+
 Deno.test(`${IN_PROCESS} mutated CONNECTs are read or refused`, () => {
   const dice = new Dice(SEED + 1);
   const will = (level: number) =>
@@ -203,7 +287,7 @@ Deno.test(`${IN_PROCESS} mutated CONNECTs are read or refused`, () => {
 Deno.test(`${OVER_TCP} mutated packets over TCP end in a reply or a close, each close with one line in the log`, async () => {
   const lines: string[] = [];
   const log = createLog({ format: "text", level: "info", write: (line) => lines.push(line) });
-  await using server = await startServer({ RATE_LIMITS: "off" }, log);
+  await using server = await startServer({ RATE_LIMITS: "off", OPEN_TOPICS: "#" }, log);
   await using witness = await RawClient.login(server, "TCP", "witness");
   const users = await Promise.all(
     Array.from({ length: 8 }, async (_, i) => {

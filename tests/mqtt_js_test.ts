@@ -1,88 +1,14 @@
 /** MQTT.js, unmodified, through both doors and in both versions. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from "mqtt";
+import type { IClientOptions } from "mqtt";
 import { createLogin } from "./admin.ts";
-import { type Door, DOORS, within } from "./mqtt_client.ts";
+import { DOORS, within } from "./mqtt_client.ts";
+import { JsClient } from "./mqtt_js_client.ts";
 import { tagsOf } from "./mqtt_statement.ts";
-import { startServer, type TestServer } from "./server.ts";
+import { startServer } from "./server.ts";
 
 const VERSIONS = [[4, "3.1.1"], [5, "5.0"]] as const;
-
-interface Publish {
-  readonly topic: string;
-  // deno-lint-ignore no-explicit-any
-  readonly body: any;
-  readonly packet: IPublishPacket;
-}
-
-/** A client of MQTT.js that hands out what it hears one after the other. */
-class JsClient implements AsyncDisposable {
-  readonly mqtt: MqttClient;
-  readonly #heard: Publish[] = [];
-  #awaited: ((publish: Publish) => void) | null = null;
-
-  private constructor(client: MqttClient) {
-    this.mqtt = client;
-    client.on("message", (topic, payload, packet) => {
-      const publish = { topic, body: JSON.parse(String(payload)), packet };
-      if (this.#awaited === null) this.#heard.push(publish);
-      else this.#awaited(publish);
-      this.#awaited = null;
-    });
-  }
-
-  /** Connects; rejects when the server refuses. */
-  static async connect(
-    server: TestServer,
-    door: Door,
-    options: IClientOptions,
-  ): Promise<JsClient> {
-    const url = door === "TCP" ? `mqtt://127.0.0.1:${server.tcpPort}` : server.wsUrl;
-    const client = mqtt.connect(url, { reconnectPeriod: 0, ...options });
-    const connected = Promise.withResolvers<void>();
-    client.once("connect", () => connected.resolve());
-    client.once("error", (error) => connected.reject(error));
-    try {
-      await within("the CONNACK", connected.promise);
-    } catch (error) {
-      await client.endAsync(true);
-      throw error;
-    }
-    return new JsClient(client);
-  }
-
-  /** Logs a user in. */
-  static async login(
-    server: TestServer,
-    door: Door,
-    level: 4 | 5,
-    userId: string,
-    qos: 0 | 1 | 2 = 1,
-  ): Promise<JsClient> {
-    const clientId = `client-${userId}`;
-    const password = await createLogin(server, userId, clientId);
-    const client = await JsClient.connect(server, door, {
-      protocolVersion: level,
-      clientId,
-      username: userId,
-      password,
-    });
-    const [granted] = await client.mqtt.subscribeAsync("me/#", { qos });
-    assert.equal(granted?.qos, qos);
-    return client;
-  }
-
-  next(): Promise<Publish> {
-    const [publish] = this.#heard.splice(0, 1);
-    if (publish !== undefined) return Promise.resolve(publish);
-    return within("a PUBLISH", new Promise((resolve) => this.#awaited = resolve));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.mqtt.endAsync();
-  }
-}
 
 function hello(clientMessageId: string, target = "bob") {
   return {
