@@ -204,7 +204,8 @@ Deno.test("Messages are read back however busy the others are", async () => {
   };
   const client = node.call("c", { clean: false, expirySeconds: 100 });
   // While something is stored, there is always more.
-  for (let i = 0; !isAsked && i < 2_000; i++) {
+  const untilMs = performance.now() + 10_000;
+  while (!isAsked && performance.now() < untilMs) {
     publishNow(node, "m", "busy");
     await new Promise((resolve) => setImmediate(resolve));
   }
