@@ -140,7 +140,7 @@ export const BROKER_SETTINGS: readonly Setting[] = [
     "Requests of a connection not yet acknowledged",
     "每个连接未确认的上行 QoS 消息数",
   ),
-  number("MAX_SUBSCRIPTIONS", 100, 1, 100_000, "Subscriptions of a client", "每个客户端的订阅数"),
+  number("MAX_SUBSCRIPTIONS", 100, 1, 1_000, "Subscriptions of a client", "每个客户端的订阅数"),
   number("MAX_TOPIC_LEVELS", 32, 2, 1024, "Levels of a topic", "主题的最大层数"),
   number(
     "MAX_FILTER_BYTES",
@@ -195,8 +195,8 @@ export const BROKER_SETTINGS: readonly Setting[] = [
     10_000,
     1,
     10_000_000,
-    "Retained messages one subscription is sent",
-    "一次订阅至多收到的保留消息数",
+    "Retained messages on the topics of one filter of OPEN_TOPICS",
+    "OPEN_TOPICS 中一个过滤器的主题上保留的消息数",
   ),
   number(
     "MAX_RETAINED_BYTES",

@@ -29,6 +29,9 @@ const REPLAY_TURN_MS = 1;
 /** So many times the subscriptions a client may have may wait for their retained messages. */
 const MAX_WAITING_REPLAYS = 10;
 
+/** So many times what may wait for a slow client may wait within one turn. */
+const UNTRIED_TIMES = 16;
+
 /** What an attachment needs of the broker. */
 export interface AttachmentHost {
   readonly limits: BrokerLimits;
@@ -249,8 +252,11 @@ export class Attachment implements RequestOwner {
   #noteWaiting(delivered: Delivered, isFirst: boolean): void {
     if (delivered !== "waiting") return;
     if (isFirst) this.#owner.outbox.progressAtMs = performance.now();
-    const { waitingBytes } = this.client.session.outbound;
-    if (waitingBytes > this.#host.limits.maxWaitingBytes) this.#owner.overflowed();
+    const { outbox } = this.#owner;
+    // Until the socket has been tried, a burst of others says nothing of whoever is to get it.
+    const isUntried = !outbox.hasRoom && !outbox.isPaused && !outbox.isHeld;
+    const most = this.#host.limits.maxWaitingBytes * (isUntried ? UNTRIED_TIMES : 1);
+    if (this.client.session.outbound.waitingBytes > most) this.#owner.overflowed();
   }
 
   /** Whether something waits that room in the outbox would let go on. */

@@ -48,6 +48,9 @@ const RETRY_MS = 20;
 /** How long peers may take at a drain to close their side of what we have closed. */
 const DRAIN_CLOSE_MS = 2_500;
 
+/** How long the store may take at a drain for what is not stored yet; nobody has been told that it is. */
+const DRAIN_STORE_MS = 10_000;
+
 /** Holds the connections of this node, carries requests to `im` and brings its notices back. */
 export class Broker {
   readonly #im: Im;
@@ -334,6 +337,17 @@ export class Broker {
     };
   }
 
+  /** A store that fails must not keep the process from ending. */
+  async #settleJournal(): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<"late">((resolve) => {
+      timer = setTimeout(() => resolve("late"), DRAIN_STORE_MS);
+    });
+    const settled = await Promise.race([this.#state.journal.settled(), late]);
+    clearTimeout(timer);
+    if (settled === "late") this.#log.error("MQTT sessions not stored before the end", "the store fails");
+  }
+
   get #isBusy(): boolean {
     return this.#connections.size > 0 || this.#requests.running > 0 || this.#authenticating > 0;
   }
@@ -351,6 +365,6 @@ export class Broker {
     clearInterval(this.#ticker);
     await this.#streams.settled(DRAIN_CLOSE_MS);
     await this.#presence.settled();
-    await this.#state.journal.settled();
+    await this.#settleJournal();
   }
 }

@@ -1,5 +1,5 @@
 import type { Log } from "../log.ts";
-import type { MqttWrite } from "../store/mod.ts";
+import { type MqttWrite, publicationBytes } from "../store/mod.ts";
 
 /** Whose bytes may not leave before a batch is stored. */
 export interface Holder {
@@ -173,13 +173,13 @@ export class JournalShare {
 function bodyBytes(write: MqttWrite): number {
   switch (write.kind) {
     case "session":
-      return write.record.will?.publication.payload.length ?? 0;
+      return write.record.will === null ? 0 : publicationBytes(write.record.will.publication);
     case "subscription":
       return write.topicFilter.length;
     case "queued":
-      return write.record?.publication?.payload.length ?? 0;
+      return write.record?.publication ? publicationBytes(write.record.publication) : 0;
     case "retained":
-      return write.record?.payload.length ?? 0;
+      return write.record === null ? 0 : publicationBytes(write.record);
     default:
       return 0;
   }

@@ -157,6 +157,8 @@ export class KeptMessages {
       if (victim === null) return false;
       this.#counts.dropped++;
       this.forget(victim);
+      // It may still stand among what waits.
+      victim.shared = null;
     }
     return true;
   }

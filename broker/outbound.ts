@@ -30,24 +30,15 @@ import type { AcknowledgementPacket, ConnectPacket, ProtocolLevel } from "./pack
 import { PacketWriter } from "./packet_writer.ts";
 import type { SessionLog } from "./session_log.ts";
 import { ProtocolError, REASONS, violation } from "./protocol_error.ts";
+import { GONE, ITEM_BYTES, type Waiting } from "./waiting.ts";
 
 /** What became of a delivery. */
 export type Delivered = "written" | "waiting" | "too-large" | "dropped";
 
-/** An encoded packet that waits for the window or the socket. */
-interface Encoded {
-  readonly kind: "encoded";
-  readonly bytes: Uint8Array;
-  readonly qos: number;
-  /** Replies do not count against the limit on waiting events. */
-  readonly isCounted: boolean;
-}
-
 /** What is out and which acknowledgement comes next: PUBACK, PUBREC or PUBCOMP. */
 type Inflight = "puback" | "pubrec" | "pubcomp";
 
-const GONE: Encoded = { kind: "encoded", bytes: new Uint8Array(0), qos: 0, isCounted: false };
-
+const LEAST_TIDIED = 1_024;
 // Sessions take turns on one thread, so packets that must wait are all encoded here first.
 const scratch = new PacketWriter(8_192);
 
@@ -65,8 +56,9 @@ export class Outbound {
   #aliases: Map<string, number> | null = null;
   // Made when first needed: an idle connection has none of these.
   #inflight: Map<number, Inflight> | null = null;
-  #waiting: (Encoded | Queued)[] | null = null;
+  #waiting: Waiting[] | null = null;
   #waitingTaken = 0;
+  #tidyAt = LEAST_TIDIED;
   #waitingBytes = 0;
   #waitingEvents = 0;
   #waitingReplies = 0;
@@ -98,6 +90,11 @@ export class Outbound {
   /** Retained messages that wait for the window or the socket. */
   get waitingReplays(): number {
     return this.#waitingReplays;
+  }
+
+  /** Places that what waits takes, some of them of messages that have made place. */
+  get waitingPlaces(): number {
+    return (this.#waiting?.length ?? 0) - this.#waitingTaken;
   }
 
   /** Whether anything waits. */
@@ -215,16 +212,29 @@ export class Outbound {
     else if (!keepsBody) queued.shared = null;
   }
 
-  #wait(item: Encoded | Queued): void {
+  #wait(item: Waiting): void {
     (this.#waiting ??= []).push(item);
     this.#count(item, 1);
+    if (this.#waiting.length >= this.#tidyAt) this.#tidy();
+  }
+
+  /** Those that made place for newer ones do not stand in the way for as long as the window is full. */
+  #tidy(): void {
+    this.#waiting = this.#waiting!.slice(this.#waitingTaken).filter((item) => this.#isDue(item));
+    this.#waitingTaken = 0;
+    this.#tidyAt = Math.max(LEAST_TIDIED, 2 * this.#waiting.length);
+  }
+
+  /** It may have had to make place for a newer one. */
+  #isDue(item: Waiting): boolean {
+    return item.kind === "encoded" || item.isReplay || item.seq === 0 || this.kept.holds(item);
   }
 
   /** What is kept anyway has limits of its own, and so have replies and retained messages. */
-  #count(item: Encoded | Queued, sign: 1 | -1): void {
+  #count(item: Waiting, sign: 1 | -1): void {
     if (item.kind === "queued") {
       if (item.isReplay) this.#waitingReplays += sign;
-      else if (item.seq === 0) this.#waitingBytes += sign * item.bytes;
+      else if (item.seq === 0) this.#waitingBytes += sign * (item.bytes + ITEM_BYTES);
     } else if (item.isCounted) {
       this.#waitingBytes += sign * item.bytes.length;
       this.#waitingEvents += sign;
@@ -239,8 +249,7 @@ export class Outbound {
       const item = waiting[this.#waitingTaken]!;
       if (item.qos > 0 && this.inflightCount >= this.#window) break;
       if (item.kind === "queued") {
-        // It may have had to make place for a newer one.
-        if (item.isReplay || item.seq === 0 || this.kept.holds(item)) this.#send(item, nowMs, writer);
+        if (this.#isDue(item)) this.#send(item, nowMs, writer);
       } else {
         if (item.qos > 0) setPacketId(item.bytes, this.#begin(this.#freePacketId(), item.qos));
         writer.append(item.bytes);

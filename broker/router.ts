@@ -54,8 +54,9 @@ export class Router {
    * @param publisher null for a will
    */
   publish(publication: Publication, publisher: ClientSession | null): number {
-    // A message that cannot be retained as asked is refused whole: half of it would help nobody.
-    if (publication.retain && !this.#retain(publication)) return REASONS.quotaExceeded;
+    // 5.0 is told, and may send it again without RETAIN; 3.1.1 cannot be told, and who listens must hear it.
+    const isRefused = publication.retain && !this.#retain(publication);
+    if (isRefused && publisher?.session.level !== 4) return REASONS.quotaExceeded;
     this.published++;
     const matches = this.#match(publication, publisher);
     const shared = new SharedPublication(publication, matches.length > 1);

@@ -63,6 +63,13 @@ for (const [come, stay, dropped] of rows) {
   });
 }
 
+Deno.test("A message that makes place lets its body go, wherever it still stands", () => {
+  const kept = new Kept({}, false);
+  const [first] = ["x", "y"].map((letter) => kept.add(letter.repeat(600), 1));
+  assert.equal(first?.shared, null);
+  assert.equal(kept.counts.dropped, 1);
+});
+
 Deno.test("Their number is limited while the client is away, their bytes always", () => {
   const kept = new Kept({ maxQueuedMessages: 2 }, false);
   for (let i = 0; i < 10; i++) kept.add("m", 1);

@@ -82,7 +82,7 @@ for (const door of doors) {
     });
 
     Deno.test({
-      name: `mosquitto_sub is taken over by the same client, over ${door} in ${name} [MQTT-3.1.4-3]`,
+      name: `mosquitto_sub is taken over by the same client, over ${door} in ${name} 3.1.1 [MQTT-3.1.4-2]`,
       ignore: !isRun,
       async fn() {
         await using server = await startServer();
