@@ -8,6 +8,7 @@ import type { ClientSession } from "./client_session.ts";
 import { type Journal, JournalShare } from "./journal.ts";
 import type { Delivery } from "./kept_messages.ts";
 import type { BrokerLimits } from "./limits.ts";
+import type { Delivered } from "./outbound.ts";
 import type { Outbox } from "./outbox.ts";
 import { type Outgoing, type OutgoingEvent, replyOutgoing } from "./outgoing.ts";
 import type { DisconnectPacket, Packet } from "./packet.ts";
@@ -17,7 +18,6 @@ import { findRequestId, reasonOf, refusalReply, type Reply } from "./reply.ts";
 import { type RequestOwner, RequestQueue } from "./request_queue.ts";
 import type { Requests } from "./requests.ts";
 import type { Router } from "./router.ts";
-import type { Delivered } from "./outbound.ts";
 import type { OpenSubscription, Request } from "./session.ts";
 import type { MeGrant } from "./subscriptions.ts";
 import { replyTopicOf } from "./topic.ts";
@@ -28,7 +28,6 @@ const MAX_WAITING_PACKETS = 64;
 const REPLAY_TURN_MS = 1;
 /** So many times the subscriptions a client may have may wait for their retained messages. */
 const MAX_WAITING_REPLAYS = 10;
-
 /** So many times what may wait for a slow client may wait within one turn. */
 const UNTRIED_TIMES = 16;
 

@@ -1,11 +1,10 @@
-import type { MqttOwner, MqttSessionRecord, MqttWrite } from "../store/mod.ts";
+import { type MqttOwner, type MqttSessionRecord, type MqttWrite, publicationBytes } from "../store/mod.ts";
 import type { Journal } from "./journal.ts";
 import type { Delivery } from "./kept_messages.ts";
 import type { Will } from "./packet.ts";
 import type { SubscriptionOptions } from "./publication.ts";
 import type { Session } from "./session.ts";
 import type { QueuedState, SessionLog } from "./session_log.ts";
-import { publicationBytes } from "../store/mod.ts";
 
 /** What a session needs of the connection its client has. */
 export interface ClientConnection {
@@ -27,7 +26,7 @@ export class ClientSession {
   claimant: ClientConnection | null = null;
   /** null for a session that ends with its connection. */
   log: JournalLog | null = null;
-  /** Counted from the end of the connection; Infinity: for ever. */
+  /** Counted from the end of the connection; 4,294,967,295: for ever. */
   expirySeconds = 0;
   /** Milliseconds since 1970; null while connected. */
   disconnectedAtMs: number | null = null;

@@ -148,8 +148,7 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
       else this.#receiveConnect(handshake);
     }
     if (this.#isClosed) return framing.clear();
-    this.#attachment?.proceed();
-    this.#host.journal.seal();
+    this.#goOn();
   }
 
   /** What follows a CONNECT waits for its outcome. */
@@ -187,7 +186,7 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
 
   /** [MQTT-3.1.4-5] [MQTT-3.2.0-1] */
   #open({ connect, login, clientId }: GoodConnect, { client, isPresent }: ClaimedSession): void {
-    const { limits, sessions, hasOpenTopics, journal } = this.#host;
+    const { limits, sessions, hasOpenTopics } = this.#host;
     this.#handshake = null;
     this.#keepAliveMs = keepAliveOf(connect, limits) * 1_500; // [MQTT-3.1.2-22], 3.1.1 [MQTT-3.1.2-24]
     const caller = login === null ? null : {
@@ -202,7 +201,6 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
     const accepted = { isSessionPresent: isPresent, expirySeconds, clientId, hasOpenTopics };
     this.outbox.writer().append(acceptedConnack(connect, limits, accepted));
     client.session.outbound.resume(this.outbox.writer());
-    journal.seal();
   }
 
   #refuse({ connack, isClientsFault }: RefusedConnect): void {
@@ -220,8 +218,7 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
     const { bytes, packetStart, bodyStart, packetEnd } = this.#framing;
     const { level } = attachment.client.session;
     const packet = readPacket(bytes, packetStart, bodyStart, packetEnd, level);
-    const goodbye = attachment.receive(packet, Date.now());
-    this.#host.journal.seal();
+    const goodbye = this.#host.journal.asUnit(() => attachment.receive(packet, Date.now()));
     if (goodbye !== null) this.#leave(attachment, goodbye);
   }
 
@@ -247,14 +244,24 @@ export class Connection implements ByteReceiver, OutboxOwner, AttachmentOwner, C
     this.outbox.stored(batch, performance.now());
   }
 
+  /** An answer that can never be true is not given. */
+  lost(): void {
+    this.close(REASONS.unspecified);
+  }
+
   get hasWaiting(): boolean {
     return this.#attachment?.hasWaiting === true;
   }
 
+  /** Moves what waits, as far as there is room. */
+  #goOn(): void {
+    const attachment = this.#attachment;
+    if (attachment?.hasWaiting) this.#host.journal.asUnit(() => attachment.proceed());
+  }
+
   proceed(): void {
     try {
-      this.#attachment?.proceed();
-      this.#host.journal.seal();
+      this.#goOn();
     } catch (error) {
       this.#fail(error);
     }

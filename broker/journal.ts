@@ -5,6 +5,14 @@ import { type MqttWrite, publicationBytes } from "../store/mod.ts";
 export interface Holder {
   /** The batch and all before it are stored. */
   stored(batch: number): void;
+  /** What it waits for can never be stored. */
+  lost(): void;
+}
+
+/** What is stored whole or not at all, and who waits for it. */
+interface Unit {
+  readonly writes: MqttWrite[];
+  readonly holders: Holder[];
 }
 
 /** Writes units in order, each whole or not at all: `store.kv.mqtt.write`. */
@@ -28,9 +36,11 @@ const LONGEST_PAUSE_MS = 5_000;
 export class Journal {
   readonly #write: WriteUnits;
   readonly #log: Log;
-  #units: MqttWrite[][] = [];
+  #units: Unit[] = [];
   /** The last of the units, while more may be added to it. */
-  #unit: MqttWrite[] | null = null;
+  #unit: Unit | null = null;
+  /** Tasks within tasks that are being carried out as one unit. */
+  #depth = 0;
   /** The batch that is gathered. */
   #batch = 1;
   #holders = new Set<Holder>();
@@ -70,25 +80,32 @@ export class Journal {
     return batch < this.#batch - (this.#writingBytes > 0 ? 1 : 0);
   }
 
-  /** Adds to the unit of this packet. */
+  /** Carries out a task; what is added meanwhile is one unit, and one with that of a task around it. */
+  asUnit<T>(task: () => T): T {
+    this.#depth++;
+    try {
+      return task();
+    } finally {
+      this.#depth--;
+      if (this.#depth === 0) this.#unit = null;
+    }
+  }
+
+  /** Adds to the unit of the task; outside of any it is a unit by itself. */
   add(write: MqttWrite): void {
     const bytes = WRITE_BYTES + bodyBytes(write);
     this.added++;
     this.addedBytes += bytes;
     this.#gatheredBytes += bytes;
-    if (this.#unit === null) this.#units.push(this.#unit = [write]);
-    else this.#unit.push(write);
+    if (this.#unit !== null && this.#depth > 0) this.#unit.writes.push(write);
+    else this.#units.push(this.#unit = { writes: [write], holders: [] });
     if (!this.#isWriting) this.#writeAll();
-  }
-
-  /** The packet has been dealt with: what is added from now on is another unit. */
-  seal(): void {
-    this.#unit = null;
   }
 
   /** Tells the holder when everything that has been added is stored; the number of its batch. */
   hold(holder: Holder): number {
     this.#holders.add(holder);
+    this.#unit?.holders.push(holder);
     return this.#batch;
   }
 
@@ -96,7 +113,7 @@ export class Journal {
   async settled(): Promise<void> {
     if (!this.#isWriting) return;
     const holders = this.#units.length > 0 ? this.#holders : this.#writingHolders;
-    await new Promise<void>((resolve) => holders.add({ stored: () => resolve() }));
+    await new Promise<void>((resolve) => holders.add({ stored: () => resolve(), lost: () => resolve() }));
   }
 
   async #writeAll(): Promise<void> {
@@ -120,14 +137,17 @@ export class Journal {
   }
 
   /** Tries until it is done: nothing that waits for it may go on before. */
-  async #store(units: readonly (readonly MqttWrite[])[]): Promise<void> {
+  async #store(units: readonly Unit[]): Promise<void> {
     for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs)) {
       try {
-        return await this.#write(units);
+        return await this.#write(units.map(({ writes }) => writes));
       } catch (error) {
         this.#log.error("MQTT sessions not stored", error, { units: units.length });
         // Trying again does not make it smaller, and it must not keep the others from being stored.
-        if (error instanceof TypeError && units.length === 1) return;
+        if (error instanceof TypeError && units.length === 1) {
+          for (const holder of units[0]!.holders) holder.lost();
+          return;
+        }
         if (error instanceof TypeError) {
           for (const unit of units) await this.#store([unit]);
           return;

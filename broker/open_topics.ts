@@ -1,9 +1,4 @@
-import { isTopicFilter, matchesFilter } from "./topic.ts";
-
-/** Whether a filter may stand in the setting: well formed, and its first level does not name a closed place. */
-export function isOpenTopicFilter(filter: string): boolean {
-  return isTopicFilter(filter) && !isClosed(filter);
-}
+import { matchesFilter } from "./topic.ts";
 
 /**
  * The topics clients may publish and subscribe to among themselves. `im`, `me` and what lies below them, and topics
@@ -13,7 +8,7 @@ export class OpenTopics {
   readonly #filters: readonly string[];
   readonly #levels: readonly (readonly string[])[];
 
-  /** Takes filters that {@linkcode isOpenTopicFilter} lets pass. */
+  /** Takes filters as the setting OPEN_TOPICS lets pass: well formed, and none that names a closed place first. */
   constructor(filters: readonly string[]) {
     this.#filters = [...filters];
     this.#levels = filters.map(levelsOf);

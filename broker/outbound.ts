@@ -28,8 +28,8 @@ import type { SessionLimits } from "./limits.ts";
 import type { Outgoing } from "./outgoing.ts";
 import type { AcknowledgementPacket, ConnectPacket, ProtocolLevel } from "./packet.ts";
 import { PacketWriter } from "./packet_writer.ts";
-import type { SessionLog } from "./session_log.ts";
 import { ProtocolError, REASONS, violation } from "./protocol_error.ts";
+import type { SessionLog } from "./session_log.ts";
 import { GONE, ITEM_BYTES, type Waiting } from "./waiting.ts";
 
 /** What became of a delivery. */
@@ -134,6 +134,7 @@ export class Outbound {
     this.#inflight = null;
     this.#waiting = null;
     this.#waitingTaken = 0;
+    this.#tidyAt = LEAST_TIDIED;
     this.#waitingBytes = 0;
     this.#waitingEvents = 0;
     this.#waitingReplies = 0;

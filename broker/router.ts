@@ -126,7 +126,6 @@ export class Router {
     for (const publication of this.#retained.expire(nowMs)) {
       const replacedBytes = publicationBytes(publication);
       this.#journal.add({ kind: "retained", topic: publication.topic, record: null, replacedBytes });
-      this.#journal.seal();
     }
   }
 }

@@ -80,7 +80,6 @@ export class Sessions {
       }
       this.#away.add(client);
       if (record.disconnectedAtMs === null) client.log!.session();
-      this.#options.journal.seal();
     }
     this.sweep(nowMs);
   }
@@ -99,18 +98,10 @@ export class Sessions {
     { clean }: ConnectPacket,
     connection: ClientConnection,
   ): Promise<ClaimedSession | "server-unavailable"> {
-    const older = this.#sessions.get(keyOf(owner));
-    if (older !== undefined) {
-      if (clean) this.#end(older);
-      // What time has brought and no sweep has seen yet came before this CONNECT. [MQTT-4.1.0-2]
-      else this.#age(older, Date.now());
-      // Who begins anew must not find the old session again after a crash.
-      if (older.isEnded && older.log !== null) connection.hold();
-    }
-    const isPresent = older !== undefined && !older.isEnded;
-    const client = isPresent ? older : this.#make(owner, new Session(this.#options.rulesFor(owner.userId)));
+    const older = this.#options.journal.asUnit(() => this.#ready(owner, clean, connection));
+    const isPresent = older !== null;
+    const client = older ?? this.#make(owner, new Session(this.#options.rulesFor(owner.userId)));
     client.claimant = connection;
-    this.#options.journal.seal();
     try {
       if (client.session.outbound.kept.lacksBodies) await this.#readBodies(client);
     } catch (error) {
@@ -118,6 +109,19 @@ export class Sessions {
       return "server-unavailable";
     }
     return { client, isPresent };
+  }
+
+  /** The session that was there before and goes on; null for none. */
+  #ready(owner: MqttOwner, clean: boolean, connection: ClientConnection): ClientSession | null {
+    const older = this.#sessions.get(keyOf(owner));
+    if (older === undefined) return null;
+    if (clean) this.#end(older);
+    // What time has brought and no sweep has seen yet came before this CONNECT. [MQTT-4.1.0-2]
+    else this.#age(older, Date.now());
+    if (!older.isEnded) return older;
+    // Who begins anew must not find the old session again after a crash.
+    if (older.log !== null) connection.hold();
+    return null;
   }
 
   #make(owner: MqttOwner, session: Session): ClientSession {
@@ -169,7 +173,10 @@ export class Sessions {
   /** The connection has ended, or was closed before its session was ready. */
   detach(owner: MqttOwner, connection: ClientConnection): void {
     const client = this.#sessions.get(keyOf(owner));
-    if (client?.claimant !== connection) return;
+    if (client?.claimant === connection) this.#options.journal.asUnit(() => this.#detach(client));
+  }
+
+  #detach(client: ClientSession): void {
     client.claimant = null;
     const wasOpen = client.connection !== null;
     client.connection = null;
@@ -184,7 +191,6 @@ export class Sessions {
       client.log!.session();
       if (will !== null) this.#publishWill(client, will);
     }
-    this.#options.journal.seal();
   }
 
   /** The session is over; a will that waited for that is sent. [MQTT-3.1.3-9] */
@@ -210,8 +216,7 @@ export class Sessions {
     if (this.isDraining) return;
     for (const client of this.#away) {
       if (client.claimant !== null) continue;
-      this.#age(client, nowMs);
-      this.#options.journal.seal();
+      this.#options.journal.asUnit(() => this.#age(client, nowMs));
     }
   }
 

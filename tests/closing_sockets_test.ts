@@ -6,6 +6,7 @@ import { createLogin } from "./admin.ts";
 import { connect, join, packet, type Part } from "./mqtt_bytes.ts";
 import { within } from "./mqtt_client.ts";
 import { startServer, type TestServer } from "./server.ts";
+import { upgradeRequest } from "./fuzz/frames.ts";
 
 const PINGREQ = packet(0xc0);
 const CLOSE_FRAME = 0x88;
@@ -28,18 +29,7 @@ class HandMadeSocket implements Disposable {
   /** Asks for a WebSocket; `status` is what the server answered. */
   static async dial(port: number, address?: string) {
     const socket = new HandMadeSocket(await Deno.connect({ hostname: "127.0.0.1", port }));
-    await socket.#write(new TextEncoder().encode([
-      "GET /mqtt HTTP/1.1",
-      `host: 127.0.0.1:${port}`,
-      "connection: upgrade",
-      "upgrade: websocket",
-      "sec-websocket-version: 13",
-      `sec-websocket-key: ${btoa("0123456789abcdef")}`,
-      "sec-websocket-protocol: mqtt",
-      ...(address === undefined ? [] : [`x-forwarded-for: ${address}`]),
-      "",
-      "",
-    ].join("\r\n")));
+    await socket.#write(upgradeRequest(port, address));
     let head = "";
     while (!head.endsWith("\r\n\r\n")) head += String.fromCharCode(await socket.#nextByte());
     return { socket, status: Number(head.split(" ")[1]), head };

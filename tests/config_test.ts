@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { isOpenTopicFilter } from "../broker/open_topics.ts";
 import { ConfigError, type Env, helpText, languageOf, readConfig } from "../config.ts";
 import { SETTINGS } from "../settings.ts";
 
@@ -39,11 +38,9 @@ Deno.test("OPEN_TOPICS takes the filters that the broker can open, and no other 
   ];
   for (const filter of good) {
     assert.deepEqual(readConfig({ OPEN_TOPICS: filter }).openTopics, [filter], filter);
-    assert.equal(isOpenTopicFilter(filter), true, filter);
   }
   for (const filter of bad) {
     assert.throws(() => readConfig({ OPEN_TOPICS: filter }), ConfigError, filter);
-    if (!filter.includes("\0")) assert.equal(isOpenTopicFilter(filter), false, filter);
   }
   assert.throws(() => readConfig({ OPEN_TOPICS: "x".repeat(65_536) }), ConfigError);
 });

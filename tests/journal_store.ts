@@ -56,7 +56,8 @@ export class Store {
   }
 
   add(...packetIds: readonly number[]): void {
-    for (const packetId of packetIds) this.journal.add(write(packetId));
-    this.journal.seal();
+    this.journal.asUnit(() => {
+      for (const packetId of packetIds) this.journal.add(write(packetId));
+    });
   }
 }

@@ -9,8 +9,8 @@ Deno.test("What one packet adds is one unit, and what a turn brings is written t
   const store = new Store();
   store.add(1, 2);
   store.add(3);
-  store.journal.seal();
-  store.journal.seal();
+  store.add();
+  store.add();
   store.add(4);
   await Promise.resolve();
   store.add(5);
@@ -19,6 +19,25 @@ Deno.test("What one packet adds is one unit, and what a turn brings is written t
   await store.journal.settled();
   assert.deepEqual(store.begun, [[[1, 2], [3], [4], [5]]]);
   assert.equal(store.journal.added, 5);
+});
+
+Deno.test("What a task within a task adds is one unit with the rest, also when it fails", async () => {
+  const store = new Store();
+  const { journal } = store;
+  journal.asUnit(() => {
+    journal.add(write(1));
+    journal.asUnit(() => journal.add(write(2)));
+    journal.add(write(3));
+  });
+  assert.throws(() =>
+    journal.asUnit(() => {
+      store.add(4, 5);
+      throw new Error("broken");
+    }), /broken/);
+  store.add(6);
+  await store.end();
+  await journal.settled();
+  assert.deepEqual(store.begun, [[[1, 2, 3], [4, 5], [6]]]);
 });
 
 Deno.test("While a batch is written the next one gathers, and one commit is in flight", async () => {
@@ -43,7 +62,10 @@ Deno.test("While a batch is written the next one gathers, and one commit is in f
 Deno.test("Holders are told of their batch when it is stored, each in its turn and once", async () => {
   const store = new Store();
   const told: string[] = [];
-  const holder = (name: string): Holder => ({ stored: (batch) => told.push(`${name} ${batch}`) });
+  const holder = (name: string): Holder => ({
+    stored: (batch) => told.push(`${name} ${batch}`),
+    lost: () => told.push(`${name} lost`),
+  });
   const [anna, bert] = [holder("anna"), holder("bert")];
   store.add(1);
   assert.equal(store.journal.hold(anna), 1);
@@ -77,11 +99,9 @@ Deno.test("What could not be stored is tried until it is, before anything that c
   const journal = new Journal(attempt, log);
   const told: number[] = [];
   journal.add(write(1));
-  journal.seal();
   journal.add(write(2));
-  journal.hold({ stored: (batch) => told.push(batch) });
+  journal.hold({ stored: (batch) => told.push(batch), lost: () => told.push(-1) });
   while (attempts.length < 1) await new Promise((resolve) => setImmediate(resolve));
-  journal.seal();
   journal.add(write(3));
   assert.deepEqual(told, []);
   await journal.settled();
@@ -108,12 +128,16 @@ Deno.test("A unit that can never be stored does not keep the others from it, and
   const log = createLog({ format: "text", level: "error", write: (line) => lines.push(line) });
   const journal = new Journal(attempt, log);
   const told: number[] = [];
+  const lost: string[] = [];
   for (const unit of [[1, 2], [3, 0, 4], [5], [0], [6]]) {
-    for (const packetId of unit) journal.add(write(packetId));
-    journal.seal();
+    journal.asUnit(() => {
+      for (const packetId of unit) journal.add(write(packetId));
+      journal.hold({ stored: () => {}, lost: () => lost.push(String(unit)) });
+    });
   }
-  journal.hold({ stored: (batch) => told.push(batch) });
+  journal.hold({ stored: (batch) => told.push(batch), lost: () => lost.push("nobody's") });
   await journal.settled();
+  assert.deepEqual(lost, ["3,0,4", "0"], "those who wait for them, and no others");
   assert.deepEqual(stored, [[1, 2], [5], [6]]);
   assert.deepEqual(told, [1]);
   assert.equal(lines.length, 3, "the batch, and each of the two");
@@ -127,10 +151,7 @@ Deno.test("Another failure among the units of a batch is tried again for its uni
     return attempts.length === 3 ? Promise.reject(new Error("busy")) : Promise.resolve();
   };
   const journal = new Journal(attempt, createLog({ format: "text", level: "error", write: () => {} }));
-  for (const packetId of [1, 2, 3]) {
-    journal.add(write(packetId));
-    journal.seal();
-  }
+  for (const packetId of [1, 2, 3]) journal.add(write(packetId));
   await journal.settled();
   assert.deepEqual(attempts, [[[1], [2], [3]], [[1]], [[2]], [[2]], [[3]]]);
 });

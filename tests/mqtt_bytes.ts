@@ -214,3 +214,12 @@ export function readAsClient(bytes: Uint8Array, level: ProtocolLevel): CodecPack
   assert.equal(left, 0, "every byte belongs to a packet");
   return packets;
 }
+
+/** A SUBSCRIBE or UNSUBSCRIBE, by its first byte, with whatever stands for its filters. */
+export function filters(
+  level: ProtocolLevel,
+  first: number,
+  ...parts: readonly Part[]
+): Uint8Array<ArrayBuffer> {
+  return packet(first, uint16(1), level === 5 ? properties() : [], ...parts);
+}

@@ -1,98 +1,21 @@
+/** MQTT state in the key-value store: what comes back, in which order, and what is forgotten. */
 import assert from "node:assert/strict";
-import { isDeepStrictEqual } from "node:util";
 import { type KvChange, KvCommits } from "../store/kv_commit.ts";
-import { changesOf, type SingleWrite, StandingChunks } from "../store/mqtt_changes.ts";
-import { Leftovers } from "../store/mqtt_listing.ts";
-import { type Bearer, chunksOf } from "../store/mqtt_values.ts";
-import {
-  type MqttOwner,
-  type MqttSessionRecord,
-  MqttState,
-  type MqttWrite,
-  openKv,
-  publicationBytes,
-  type PublicationRecord,
-  type QueuedRecord,
-} from "../store/mod.ts";
+import { type MqttWrite, openKv, publicationBytes } from "../store/mod.ts";
 import { quietLog } from "./database.ts";
-
-/** Compares large bodies; a difference between two of them is not worth the minutes it takes to print. */
-function assertSame(actual: unknown, expected: unknown): void {
-  assert.ok(isDeepStrictEqual(actual, expected), "not the same");
-}
-
-interface Rig {
-  readonly path: string;
-  kv: Deno.Kv;
-  state: MqttState;
-  reopen(): Promise<void>;
-  /** Every key in the file, as text. */
-  listKeys(prefix?: string): Promise<string[]>;
-}
-
-async function withState(run: (rig: Rig) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "hearth-mqtt-state-" });
-  const path = `${folder}/kv.sqlite3`;
-  const kv = await Deno.openKv(path);
-  const rig: Rig = {
-    path,
-    kv,
-    state: new MqttState(kv),
-    async reopen() {
-      rig.kv.close();
-      rig.kv = await Deno.openKv(path);
-      rig.state = new MqttState(rig.kv);
-    },
-    async listKeys(prefix) {
-      const keys: string[] = [];
-      const selector = { prefix: prefix === undefined ? [] : [prefix] };
-      for await (const { key } of rig.kv.list(selector)) keys.push(JSON.stringify(key));
-      return keys;
-    },
-  };
-  try {
-    await run(rig);
-  } finally {
-    rig.kv.close();
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
-/** Bytes that differ from place to place and from seed to seed. */
-function bytes(length: number, seed = 1): Uint8Array {
-  const made = new Uint8Array(length);
-  let state = seed * 2654435761 >>> 0;
-  for (let i = 0; i < length; i++) {
-    state = Math.imul(state, 1664525) + 1013904223 >>> 0;
-    made[i] = state >>> 24;
-  }
-  return made;
-}
-
-function publication(topic: string, payload: Uint8Array, more: Partial<PublicationRecord> = {}) {
-  return { topic, payload, qos: 1, retain: false, properties: bytes(0), expiresAtMs: null, ...more };
-}
-
-function queued(publication: PublicationRecord | null, more: Partial<QueuedRecord> = {}): QueuedRecord {
-  return { qos: 1, packetId: 0, isReleased: false, retain: false, subscriptionIds: [], publication, ...more };
-}
-
-const ANNA: MqttOwner = { userId: "anna", clientId: "a" };
-const IDLE: MqttSessionRecord = { expirySeconds: 3_600, disconnectedAtMs: 1_800_000_000_000, will: null };
-
-function session(owner: MqttOwner, record = IDLE): MqttWrite {
-  return { kind: "session", owner, record };
-}
-
-function enqueue(owner: MqttOwner, seq: number, record: QueuedRecord | null, replacedBytes = 0): MqttWrite {
-  return { kind: "queued", owner, seq, record, replacedBytes };
-}
-
-function retain(topic: string, record: PublicationRecord | null, replacedBytes = 0): MqttWrite {
-  return { kind: "retained", topic, record, replacedBytes };
-}
-
-const OPTIONS = { qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionId: null };
+import {
+  ANNA,
+  assertSame,
+  bytes,
+  enqueue,
+  IDLE,
+  OPTIONS,
+  publication,
+  queued,
+  retain,
+  session,
+  withState,
+} from "./mqtt_state_rig.ts";
 
 Deno.test("MQTT state comes back whole after a restart, each session its own", () =>
   withState(async (rig) => {
@@ -201,101 +124,6 @@ Deno.test("MQTT state is part of the key-value store that the server opens", () 
       kv.close();
       rig.kv = await Deno.openKv(rig.path);
     }
-  }));
-
-Deno.test("Bodies of every size around the limits of a value and a commit come back as they were", () =>
-  withState(async (rig) => {
-    const sizes = [0, 1, 32_000, 32_767, 32_768, 61_440, 65_536, 200 << 10, 800 << 10, 3 << 20];
-    const made = sizes.map((size, i) =>
-      publication(`size/${i}`, bytes(size, i + 1), { properties: bytes(i * 11_000, i + 50), qos: i % 3 })
-    );
-    const long = publication("\u{FEFF}" + "長".repeat(21_000), bytes(40, 9));
-    const all = [...made, long];
-    await rig.state.write([
-      [session(ANNA, { ...IDLE, will: { publication: made[7]!, expirySeconds: null, delaySeconds: 0 } })],
-      ...all.map((record, seq) => [enqueue(ANNA, seq, queued(record)), retain(record.topic, record)]),
-    ]);
-    await rig.reopen();
-    const { sessions, retained } = await rig.state.load();
-    assertSame(sessions[0]!.record.will!.publication, made[7]);
-    const byTopic = new Map(retained.map((record) => [record.topic, record]));
-    assert.equal(byTopic.size, all.length);
-    for (const record of all) assertSame(byTopic.get(record.topic), record);
-    const found = await rig.state.listQueued(ANNA);
-    assertSame(found.map(({ record }) => record.publication), all);
-    assertSame(sessions[0]!.queued.map(({ payloadBytes }) => payloadBytes), all.map(publicationBytes));
-
-    // With these sizes everything can be taken away again without a trace.
-    await rig.state.write(sessions[0]!.queued.map(({ seq, payloadBytes }) => [
-      enqueue(ANNA, seq, null, payloadBytes),
-      retain(all[seq]!.topic, null, payloadBytes),
-    ]));
-    await rig.state.write([[session(ANNA)]]);
-    assert.equal((await rig.listKeys()).length, 1);
-  }));
-
-Deno.test("A body that is a view is stored without the buffer under it", () =>
-  withState(async (rig) => {
-    const buffer = bytes(1 << 20);
-    const record = publication("view", buffer.subarray(1_000, 1_010), { properties: buffer.subarray(5, 7) });
-    await rig.state.write([[retain("view", record)]]);
-    assert.equal((await rig.listKeys()).length, 1);
-    const { retained } = await rig.state.load();
-    assertSame(retained[0]!.payload, buffer.slice(1_000, 1_010));
-    assert.equal(retained[0]!.payload.buffer.byteLength, 10);
-  }));
-
-Deno.test("A body that replaces a larger one leaves none of its chunks, in one call or in several", () =>
-  withState(async (rig) => {
-    const large = publication("t", bytes(3 << 20, 1), { properties: bytes(100_000, 2) });
-    const middle = publication("t", bytes(200 << 10, 3));
-    const small = publication("t", bytes(10, 4));
-    const steps: [PublicationRecord | null, number][] = [
-      [large, Math.ceil((large.payload.length + 100_001) / 61_440)],
-      [middle, 4],
-      [large, Math.ceil((large.payload.length + 100_001) / 61_440)],
-      [small, 0],
-      [middle, 4],
-      [null, -1],
-    ];
-    const writes: MqttWrite[] = [];
-    let before: PublicationRecord | null = null;
-    for (const [record] of steps) {
-      const replacedBytes: number = before === null ? 0 : publicationBytes(before);
-      writes.push(retain("t", record, replacedBytes));
-      before = record;
-    }
-    for (const [i, write] of writes.entries()) {
-      await rig.state.write([[write]]);
-      assert.equal((await rig.listKeys()).length, 1 + steps[i]![1], `after step ${i}`);
-    }
-    // All steps together; then all in one unit; the last one is left out so that something stands.
-    for (const units of [writes.slice(0, -1).map((write) => [write]), [writes.slice(0, -1)]]) {
-      await rig.state.write([...units]);
-      assert.equal((await rig.listKeys()).length, 5);
-      assertSame((await rig.state.load()).retained, [middle]);
-      await rig.state.write([[writes.at(-1)!]]);
-      assert.deepEqual(await rig.listKeys(), []);
-    }
-    const released = queued(null, { qos: 2, packetId: 1, isReleased: true });
-    await rig.state.write([[session(ANNA), enqueue(ANNA, 1, queued(large))]]);
-    await rig.state.write([[enqueue(ANNA, 1, released, publicationBytes(large))]]);
-    assert.equal((await rig.listKeys()).length, 2);
-    assert.deepEqual(await rig.state.listQueued(ANNA), [{ seq: 1, record: released }]);
-  }));
-
-Deno.test("A will that is replaced leaves none of its chunks", () =>
-  withState(async (rig) => {
-    const withWill = (payload: Uint8Array): MqttSessionRecord => ({
-      ...IDLE,
-      will: { publication: publication("w", payload), expirySeconds: 1, delaySeconds: 0 },
-    });
-    for (const [payload, keys] of [[bytes(65_535), 3], [bytes(300_000), 6], [bytes(5), 1]] as const) {
-      await rig.state.write([[session(ANNA, withWill(payload))]]);
-      assert.equal((await rig.listKeys()).length, keys);
-    }
-    await rig.state.write([[session(ANNA, withWill(bytes(65_535)))], [session(ANNA)]]);
-    assert.equal((await rig.listKeys()).length, 1);
   }));
 
 Deno.test("Two thousand units of one call are all stored, in order", () =>
@@ -493,97 +321,6 @@ Deno.test("Names that are too long for a key are kept whole and apart", () =>
     const left = (await rig.state.load()).sessions;
     assert.deepEqual(left.map(({ owner }) => owner), [longer]);
     assert.equal((await rig.state.listQueued(longer)).length, 1);
-  }));
-
-Deno.test("What a killed process left half done is removed at the next load, and nothing else", () =>
-  withState(async (rig) => {
-    const gone = { userId: "anna", clientId: "gone" };
-    const will = { publication: publication("w", bytes(65_535)), expirySeconds: null, delaySeconds: 0 };
-    for (const owner of [ANNA, gone]) {
-      await rig.state.write([[
-        session(owner, { ...IDLE, will }),
-        { kind: "subscription", owner, topicFilter: "t", record: OPTIONS },
-        { kind: "received", owner, packetId: 1, isKept: true },
-        enqueue(owner, 1, queued(publication("t", bytes(200_000)))),
-        enqueue(owner, 2, queued(publication("t", bytes(20)))),
-      ], Array.from({ length: 100 }, (_, i) => enqueue(owner, i + 3, queued(publication("t", bytes(2)))))]);
-    }
-    const record = publication("t", bytes(100_000));
-    await rig.state.write([[retain("t", record)], [retain("u", record)], [retain("v", record)]]);
-    const whole = await rig.listKeys();
-    const own = whole.filter((key) =>
-      !key.includes('"gone"') && !key.includes('"u"') && !key.includes('"v"')
-    );
-    // A session being forgotten; chunks whose record never came, that came before, and after; one chunk missing.
-    await rig.kv.delete(["mqtt_sessions", "anna", "gone"]);
-    for (const key of [["retained", "never", 1], ["retained", "t", 1], ["retained", "t", 2 ** 53 - 1]]) {
-      await rig.kv.set(key, bytes(100));
-    }
-    await rig.kv.set(["mqtt_queue", "anna", "a", 2, 5], bytes(100));
-    await rig.kv.set(["mqtt_sessions", "anna", "a", 5], bytes(100));
-    await rig.kv.delete(["retained", "u"]);
-    const missing = JSON.parse(whole.filter((key) => key.startsWith('["retained","v",')).at(-1)!);
-    await rig.kv.delete(missing);
-
-    const { sessions, retained } = await rig.state.load();
-    assert.deepEqual(sessions.map(({ owner }) => owner), [ANNA]);
-    assert.equal(sessions[0]!.queued.length, 102);
-    assertSame(sessions[0]!.record.will, will);
-    assertSame(retained, [record]);
-    assert.deepEqual(await rig.listKeys(), own);
-  }));
-
-Deno.test("Leftovers stay when another node has written what they belong to since they were seen", () =>
-  withState(async (rig) => {
-    const part = ["mqtt_received", "anna", "a", 1];
-    const note = () => {
-      const leftovers = new Leftovers();
-      leftovers.note({ key: ["mqtt_sessions", "anna", "a"], versionstamp: null }, [part]);
-      return leftovers;
-    };
-    const seen = note();
-    await rig.state.write([[session(ANNA), { kind: "received", owner: ANNA, packetId: 1, isKept: true }]]);
-    await seen.remove(rig.kv);
-    assert.equal((await rig.listKeys()).length, 2);
-    await rig.kv.delete(["mqtt_sessions", "anna", "a"]);
-    await note().remove(rig.kv);
-    assert.deepEqual(await rig.listKeys(), []);
-  }));
-
-Deno.test("A large body that replaces another is the old or the new one wherever a process dies, never a mixture", () =>
-  withState(async (rig) => {
-    const before = publication("t", bytes(200_000, 1));
-    const after = publication("t", bytes(250_000, 2));
-    const write: SingleWrite = {
-      kind: "retained",
-      topic: "t",
-      record: after,
-      replacedBytes: publicationBytes(before),
-    };
-    const seen: string[] = [];
-    // Five new chunks, the record, four old chunks.
-    for (let died = 1; died <= 5 + 1 + 4; died++) {
-      await rig.state.write([
-        [retain("t", null, publicationBytes(after))],
-        [retain("t", before)],
-      ]);
-      const standing = new StandingChunks();
-      const { key, value } = await rig.kv.get<Bearer>(["retained", "t"]);
-      standing.set(key, chunksOf(value!));
-      // Each change in a commit of its own, up to the one after which the process died.
-      for (const change of changesOf(write, standing).slice(0, died)) {
-        const commits = new KvCommits(rig.kv);
-        await commits.add([change]);
-        await commits.flush();
-      }
-      const { retained } = await rig.state.load();
-      assert.equal(retained.length, 1);
-      const isNew = retained[0]!.payload.length === after.payload.length;
-      assertSame(retained[0], isNew ? after : before);
-      seen.push(isNew ? "new" : "old");
-      assert.equal((await rig.listKeys()).length, isNew ? 6 : 5, "load leaves nothing of the other");
-    }
-    assert.deepEqual(seen, [...Array(5).fill("old"), ...Array(5).fill("new")]);
   }));
 
 Deno.test("What was written is there after kill -9", async () => {

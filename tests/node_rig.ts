@@ -13,7 +13,7 @@ import { NodeState } from "../broker/node_state.ts";
 import type { ProtocolLevel } from "../broker/packet.ts";
 import { REASONS } from "../broker/protocol_error.ts";
 import { createLog } from "../log.ts";
-import { type MqttOwner, MqttState } from "../store/mod.ts";
+import { type MqttOwner, MqttState, type MqttWrite } from "../store/mod.ts";
 import {
   acknowledgement,
   counted,
@@ -30,10 +30,17 @@ import {
 } from "./mqtt_bytes.ts";
 import { PUBACK, PUBCOMP, PUBREC, PUBREL, wordsOf } from "./session_rig.ts";
 
-/** Real state, in which a test may do something before and behind the reading of bodies. */
+/** Real state, in which a test may do something before and behind the reading of bodies, and sees what is written. */
 class WatchedState extends MqttState {
+  /** Units as they were to be written, as the kinds of their writes. */
+  readonly units: string[][] = [];
   beforeReading: (() => Promise<void> | void) | null = null;
   afterReading: (() => Promise<void> | void) | null = null;
+
+  override write(units: readonly (readonly MqttWrite[])[]): Promise<void> {
+    for (const unit of units) this.units.push(unit.map(({ kind }) => kind));
+    return super.write(units);
+  }
 
   override async listQueued(owner: MqttOwner): ReturnType<MqttState["listQueued"]> {
     await this.beforeReading?.();

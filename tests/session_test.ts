@@ -25,6 +25,7 @@ import {
   uint32,
 } from "./mqtt_bytes.ts";
 import { tagsOf } from "./mqtt_statement.ts";
+import { connectOf, PUBACK, PUBCOMP, PUBREC, PUBREL } from "./session_rig.ts";
 
 const LIMITS: SessionLimits = {
   maxInflightOut: 4,
@@ -39,8 +40,6 @@ const LIMITS: SessionLimits = {
 };
 const VERSIONS = [[4, "3.1.1"], [5, "5.0"]] as const;
 
-const PUBACK = 0x40, PUBREC = 0x50, PUBREL = 0x62, PUBCOMP = 0x70;
-
 /** The other end of a session. */
 class Client {
   readonly session: Session;
@@ -51,24 +50,7 @@ class Client {
     this.level = level;
     const access = new TopicAccess(new OpenTopics([]), LIMITS, false);
     this.session = new Session({ limits: LIMITS, access, counts: { dropped: 0 } });
-    this.session.attach({
-      type: "connect",
-      level,
-      clientId: "client-1",
-      userName: "alice",
-      password: null,
-      clean: true,
-      keepAliveSeconds: 0,
-      will: null,
-      sessionExpirySeconds: 0,
-      receiveMaximum: 65_535,
-      maxPacketBytes: Infinity,
-      topicAliasMaximum: 0,
-      wantsResponseInformation: false,
-      wantsProblemInformation: true,
-      authenticationMethod: null,
-      ...connect,
-    }, null);
+    this.session.attach(connectOf(level, { userName: "alice", clean: true, ...connect }), null);
   }
 
   /** Sends bytes; what must happen because of them, packet by packet. */

@@ -281,6 +281,30 @@ Deno.test("A delivery that ends a session has its will sent at once, and disturb
   assert.deepEqual([node.stats.sessions, node.stats.subscriptions], [4, 3]);
 });
 
+Deno.test("A packet that cuts somebody off is stored as one unit with all that follows from it", async () => {
+  await using node = await Node.open({ maxWaitingBytes: 100 });
+  const first = await node.lasting("first");
+  await first.subscribe("t", 1);
+  const second = await node.lasting("second", { will: { topic: "t", text: "gone" } });
+  await second.subscribe("t", 0);
+  const third = await node.lasting("third");
+  await third.subscribe("t", 1);
+  first.leave();
+  third.leave();
+  await second.block();
+  await node.settle();
+  node.state.units.length = 0;
+  const publisher = await node.connect("p");
+  publisher.publish("t", "x".repeat(200), { qos: 1, packetId: 1 });
+  assert.equal(await publisher.next(), "puback 1");
+  assert.ok(second.isClosed);
+  // The message for the first and the third, the end of the second's connection, and its will for all three.
+  assert.deepEqual(node.state.units.map((unit) => unit.toSorted()), [[
+    ...Array(5).fill("queued"),
+    "session",
+  ]]);
+});
+
 Deno.test("Wills that follow from one another are sent one after the other", async () => {
   await using node = await Node.open({ maxWaitingBytes: 100 });
   const texts = ["a", "b", "c", "d"].map((letter) => letter.repeat(200));
